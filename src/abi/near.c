@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* The near_* calls of near/malloc.h, and the report at exit. */
+#include "near/malloc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "keep/trim.h"
+#include "malloc/fast.h"
+#include "os/os.h"
+#include "watch/stats.h"
+
+const char *near_version(void)
+{
+	return PACKAGE_VERSION;
+}
+
+size_t near_usable_size(const void *ptr)
+{
+	struct block block;
+
+	if (!ptr)
+		return 0;
+	block = near__lookup(ptr);
+	if (!block.bytes)
+		near__foreign(ptr, "near_usable_size");
+	return block.bytes;
+}
+
+size_t near_good_size(size_t size)
+{
+	return near__good_size(size);
+}
+
+struct near_sized near_malloc_at_least(size_t size)
+{
+	void *ptr = malloc(size);
+
+	return (struct near_sized){.ptr = ptr, .size = ptr ? near__good_size(size) : 0};
+}
+
+size_t near_trim(size_t keep)
+{
+	return near__trim(keep);
+}
+
+bool near_owns(const void *ptr)
+{
+	return near__lookup(ptr).bytes != 0;
+}
+
+int near_stats(struct near_stats *out, size_t size)
+{
+	struct near_stats all;
+
+	if (!out || !size) {
+		errno = EINVAL;
+		return -1;
+	}
+	near__stats_read(&all);
+	memcpy(out, &all, size_min(size, sizeof(all)));
+	return 0;
+}
+
+int near_report(int fd)
+{
+	char buffer[REPORT_BYTES];
+	struct text report = TEXT_IN(buffer);
+	int error;
+
+	near__report_text(&report);
+	error = near__os_write(fd, buffer, report.length);
+	if (error) {
+		errno = error;
+		return -1;
+	}
+	return 0;
+}
+
+__attribute__((destructor)) static void report_at_exit(void)
+{
+	if (near__conf.stats_print)
+		near_report(2);
+}

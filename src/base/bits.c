@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* Ranges and searches in bitmaps. */
+#include "base/bits.h"
+
+enum range_op { RANGE_SET, RANGE_CLEAR, RANGE_ANY };
+
+static bool range(uint64_t *map, unsigned from, unsigned len, enum range_op op)
+{
+	while (len) {
+		unsigned shift = from % 64, n = len < 64 - shift ? len : 64 - shift;
+		uint64_t mask = bit_range(shift, n), *word = &map[from / 64];
+
+		if (op == RANGE_SET)
+			*word |= mask;
+		else if (op == RANGE_CLEAR)
+			*word &= ~mask;
+		else if (*word & mask)
+			return true;
+		from += n;
+		len -= n;
+	}
+	return false;
+}
+
+void near__bits_set(uint64_t *map, unsigned from, unsigned len)
+{
+	range(map, from, len, RANGE_SET);
+}
+
+void near__bits_clear(uint64_t *map, unsigned from, unsigned len)
+{
+	range(map, from, len, RANGE_CLEAR);
+}
+
+bool near__bits_any(const uint64_t *map, unsigned from, unsigned len)
+{
+	return range((uint64_t *)map, from, len, RANGE_ANY);
+}
+
+unsigned near__bits_count(const uint64_t *map, unsigned from, unsigned len)
+{
+	unsigned count = 0;
+
+	while (len) {
+		unsigned shift = from % 64, n = len < 64 - shift ? len : 64 - shift;
+
+		count += (unsigned)__builtin_popcountll(map[from / 64] & bit_range(shift, n));
+		from += n;
+		len -= n;
+	}
+	return count;
+}
+
+static unsigned next(const uint64_t *map, unsigned from, unsigned bits, uint64_t flip)
+{
+	while (from < bits) {
+		uint64_t word = (map[from / 64] ^ flip) >> (from % 64);
+
+		if (word) {
+			from += (unsigned)__builtin_ctzll(word);
+			return from < bits ? from : bits;
+		}
+		from = (from / 64 + 1) * 64;
+	}
+	return bits;
+}
+
+unsigned near__bits_next_clear(const uint64_t *map, unsigned from, unsigned bits)
+{
+	return next(map, from, bits, ~0ull);
+}
+
+unsigned near__bits_next_set(const uint64_t *map, unsigned from, unsigned bits)
+{
+	return next(map, from, bits, 0);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* Arithmetic on powers of two, and bitmaps as arrays of 64-bit words. */
+#ifndef NEAR_BASE_BITS_H
+#define NEAR_BASE_BITS_H
+
+#include <stdbool.h>
+
+#include "base/compiler.h"
+
+#define KIB ((size_t)1 << 10)
+#define MIB ((size_t)1 << 20)
+#define GIB ((size_t)1 << 30)
+
+ALWAYS_INLINE bool is_power_of_two(size_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+/* n up or down to a multiple of `to`, a power of two; up must not overflow. */
+ALWAYS_INLINE size_t round_up(size_t n, size_t to)
+{
+	return (n + to - 1) & ~(to - 1);
+}
+
+ALWAYS_INLINE size_t round_down(size_t n, size_t to)
+{
+	return n & ~(to - 1);
+}
+
+/* floor(log2(n)), n > 0 */
+ALWAYS_INLINE unsigned log2_floor(size_t n)
+{
+	return 63u - (unsigned)__builtin_clzll(n);
+}
+
+ALWAYS_INLINE size_t size_min(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+ALWAYS_INLINE size_t size_max(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* Bits [from, from + len) of one word's worth, len <= 64 - from. */
+ALWAYS_INLINE uint64_t bit_range(unsigned from, unsigned len)
+{
+	return (len >= 64 ? ~0ull : (1ull << len) - 1) << from;
+}
+
+ALWAYS_INLINE bool bit_test(const uint64_t *map, unsigned i)
+{
+	return map[i / 64] >> (i % 64) & 1;
+}
+
+void near__bits_set(uint64_t *map, unsigned from, unsigned len);
+void near__bits_clear(uint64_t *map, unsigned from, unsigned len);
+bool near__bits_any(const uint64_t *map, unsigned from, unsigned len);
+unsigned near__bits_count(const uint64_t *map, unsigned from, unsigned len);
+
+/* First clear (set) bit at or after `from`; `bits` when there is none. */
+unsigned near__bits_next_clear(const uint64_t *map, unsigned from, unsigned bits);
+unsigned near__bits_next_set(const uint64_t *map, unsigned from, unsigned bits);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The options, and the parser of "key:value,key:value".
+ *
+ * Later sources win key by key. A bad entry changes nothing and is handed to the caller as one line.
+ */
+#ifndef NEAR_BASE_CONF_H
+#define NEAR_BASE_CONF_H
+
+#include <stdbool.h>
+
+#include "base/compiler.h"
+
+enum conf_switch { CONF_AUTO, CONF_ON, CONF_OFF };
+enum conf_foreign { CONF_FOREIGN_ABORT, CONF_FOREIGN_IGNORE };
+
+struct conf {
+	uint64_t abort_conf;
+	uint64_t confirm_conf;
+	uint64_t foreign;      /* enum conf_foreign */
+	uint64_t numa;         /* enum conf_switch */
+	uint64_t rseq;         /* enum conf_switch */
+	uint64_t stats_print;
+	uint64_t percpu_cache; /* bytes per CPU in its bins; 0: derived from the number of CPUs */
+	uint64_t depot_cache;  /* bytes per node in its depots */
+	uint64_t extent_cache; /* bytes per node of freed large blocks */
+};
+
+extern struct conf near__conf;
+
+typedef void conf_complaint(const char *source, const char *line);
+
+/* Applies the entries of text[0 .. length); `source` is told in complaints and by near__conf_describe. */
+void near__conf_parse(const char *text, size_t length, const char *source, conf_complaint *complain);
+
+struct text;
+
+/* "key:value (source)" for entry i; false past the last. */
+bool near__conf_describe(unsigned i, struct text *out);
+
+#endif

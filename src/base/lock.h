@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The lock: one 32-bit word that names its owner.
+ *
+ *     31                    2   1   0
+ *    +-----------------------+---+---+
+ *    | thread pointer, low   | 1 | c |     c: somebody sleeps on the word
+ *    +-----------------------+---+---+     0: free
+ *
+ * Naming the owner buys two things. A signal handler that finds its own thread there is told so instead of
+ * waiting for ever, and the child of a fork can tell which locks died with their owners. Two live threads
+ * whose thread pointers agree in 30 bits look like one: lock_acquire then refuses without need, which every
+ * caller must be able to take anyway.
+ *
+ * Edges: L0 the release in lock_release pairs with L1 the acquire in lock_acquire.
+ * Allowed in heap, meta (growth), the locked sections of arch/generic and the drain mutex; see doc/concurrency.md.
+ */
+#ifndef NEAR_BASE_LOCK_H
+#define NEAR_BASE_LOCK_H
+
+#include <stdbool.h>
+
+#include "base/atomic.h"
+
+#define LOCK_SLEEPERS 1u
+
+struct lock {
+	uint32_t word;
+};
+
+/* Slow halves, in os/futex.c. */
+bool near__lock_wait(struct lock *lock, uint32_t self);
+void near__lock_wake(struct lock *lock);
+
+#if NEAR_DEBUG
+void near__lock_note_taken(const struct lock *lock);
+void near__lock_note_released(const struct lock *lock);
+#else
+#define near__lock_note_taken(lock)    ((void)0)
+#define near__lock_note_released(lock) ((void)0)
+#endif
+
+ALWAYS_INLINE uint32_t lock_self(void)
+{
+	return ((uint32_t)thread_pointer() & ~3u) | 2u;
+}
+
+/* Whether the calling thread (or one that looks like it) holds the lock. */
+ALWAYS_INLINE bool lock_is_mine(const struct lock *lock)
+{
+	return (load_relaxed(&lock->word) & ~LOCK_SLEEPERS) == lock_self();
+}
+
+/* False: the calling thread holds it already, and nothing was done. Waits for others. */
+ALWAYS_INLINE bool lock_acquire(struct lock *lock)
+{
+	uint32_t free = 0, self = lock_self();
+
+	if (unlikely(!cas_acquire(&lock->word, &free, self)) && !near__lock_wait(lock, self)) /* L1 */
+		return false;
+	near__lock_note_taken(lock);
+	return true;
+}
+
+/* False: somebody, perhaps the calling thread, holds it. Never waits. */
+ALWAYS_INLINE bool lock_try(struct lock *lock)
+{
+	uint32_t free = 0;
+
+	if (!cas_acquire(&lock->word, &free, lock_self())) /* L1 */
+		return false;
+	near__lock_note_taken(lock);
+	return true;
+}
+
+ALWAYS_INLINE void lock_release(struct lock *lock)
+{
+	near__lock_note_released(lock);
+	if (unlikely(exchange_release(&lock->word, 0) & LOCK_SLEEPERS)) /* L0 */
+		near__lock_wake(lock);
+}
+
+/* In the child of a fork, where one thread lives: frees a lock whose owner did not come along. */
+ALWAYS_INLINE bool lock_break_if_orphaned(struct lock *lock)
+{
+	if (!load_relaxed(&lock->word) || lock_is_mine(lock))
+		return false;
+	store_relaxed(&lock->word, 0);
+	return true;
+}
+
+#endif

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The tables of bins, and the slow sections on them in either mode.
+ *
+ * Edge: B0 the release that publishes a table in the base arrays pairs with the address dependency in the
+ * sections (B1), which read nothing of a table but through that pointer.
+ */
+#include "base/conf.h"
+#include "cache/cache.h"
+#include "meta/arena.h"
+#include "os/os.h"
+
+enum { WANT_FIRST_BYTES = 4096, WANT_FIRST = 8 };
+#define BUDGET_ALL_CPUS (256 * MIB)
+#define BUDGET_LEAST	(1 * MIB)
+#define BUDGET_MOST	(8 * MIB)
+
+enum near_mode near__mode;
+unsigned near__cpus;
+uint64_t near__percpu_budget;
+struct bin *near__cpu_base[OS_MAX_CPUS + 2];
+struct bin *near__local_base[OS_MAX_CPUS + 2];
+struct cpu_table *near__table[OS_MAX_CPUS];
+uint64_t near__nil_magazine[MAGAZINE_SLOTS] ALIGNED(MAGAZINE_BYTES);
+
+struct cpu_table *near__stub;
+
+/* ---- tables --------------------------------------------------------------------------------------- */
+
+unsigned near__table_bins(void)
+{
+	return near__nodes * CLASSES + 1;
+}
+
+static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare)
+{
+	unsigned bins = near__table_bins();
+	struct cpu_table *table =
+		near__arena_alloc(sizeof(*table) + bins * (sizeof(struct bin) + 1), CACHE_LINE, node);
+
+	if (!table)
+		return NULL;
+	table->cpu = (uint16_t)cpu;
+	table->node = (uint16_t)node;
+	table->want = (uint8_t *)&table->bins[bins];
+	/* Bin 0 is that of pointers without one: it is the stub in every table, and needs no test in free. */
+	for (unsigned b = 0; b < bins; b++) {
+		unsigned first = b ? WANT_FIRST_BYTES / near__class[bin_class(b)].bytes : 0;
+
+		table->bins[b] = (struct bin){NIL_CURSOR, b ? spare : SPARE_STUB};
+		table->want[b] = (uint8_t)size_max(2, size_min(first, WANT_FIRST));
+	}
+	return table;
+}
+
+bool near__cache_start(void)
+{
+	near__cpus = near__os_possible_cpus();
+	near__percpu_budget = near__conf.percpu_cache;
+	if (!near__percpu_budget)
+		near__percpu_budget = size_max(BUDGET_LEAST, size_min(BUDGET_MOST, BUDGET_ALL_CPUS / near__cpus));
+	for (unsigned node = 0; node < near__nodes; node++) {
+		near__depot[node] = near__arena_alloc(sizeof(struct depot), CACHE_LINE_PAIR, node);
+		if (!near__depot[node])
+			return false;
+	}
+	near__stub = make_table(0, 0, SPARE_STUB);
+	if (!near__stub)
+		return false;
+	for (unsigned i = 0; i < near__cpus + 2; i++)
+		near__cpu_base[i] = near__local_base[i] = near__stub->bins;
+	return true;
+}
+
+/* local_base of a stub may name any row: all are alike, and row 0 is there. */
+void near__table_publish(struct cpu_table *table)
+{
+	unsigned cpu = table->cpu;
+
+	store_release(&LOCAL_BASE[cpu], &table->bins[table->node * CLASSES]); /* B0 */
+	store_release(&CPU_BASE[cpu], table->bins);			      /* B0 */
+}
+
+static struct cpu_table *first_table(unsigned cpu)
+{
+	struct cpu_table *table = NULL;
+
+	if (!lock_try(&near__drain_lock))
+		return NULL;
+	table = load_acquire(&near__table[cpu]);
+	if (!table) {
+		table = make_table(cpu, near__topology.node_of_cpu[cpu], SPARE_NONE);
+		if (table) {
+			store_release(&near__table[cpu], table);
+			near__table_publish(table);
+		}
+	}
+	lock_release(&near__drain_lock);
+	return table;
+}
+
+static int current_cpu(void)
+{
+	int cpu;
+
+	if (near__mode == NEAR_MODE_RSEQ) {
+		cpu = rseq_cpu_id();
+		return cpu >= 0 || !near__rseq_register_thread() ? cpu : rseq_cpu_id();
+	}
+	cpu = near__os_cpu();
+	if (cpu < 0) /* no getcpu: any assignment is right, and threads spread */
+		cpu = (int)((lock_self() >> 12) % near__cpus);
+	return cpu;
+}
+
+struct cpu_table *near__cache_table(void)
+{
+	int cpu = current_cpu();
+
+	if (unlikely(cpu < 0 || (unsigned)cpu >= near__cpus))
+		return NULL;
+
+	struct cpu_table *table = load_acquire(&near__table[cpu]);
+
+	return likely(table != NULL) ? table : first_table((unsigned)cpu);
+}
+
+static struct cpu_table *locked_table(void)
+{
+	struct cpu_table *table = near__cache_table();
+
+	return table ? table : near__stub;
+}
+
+/* ---- the slow sections ---------------------------------------------------------------------------- */
+
+/* A magazine came to a bin of the table, or left it. */
+void near__table_charge(struct cpu_table *table, unsigned bin, uintptr_t cursor, bool came)
+{
+	uint64_t bytes;
+
+	if (cursor == NIL_CURSOR)
+		return;
+	bytes = (uint64_t)near__magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
+	fetch_add_relaxed(&table->charged, came ? bytes : 0 - bytes);
+}
+
+uintptr_t near__bin_take_spare(unsigned bin)
+{
+	struct cpu_table *table = NULL;
+	struct bin *bins;
+	uintptr_t spare;
+
+	if (near__mode == NEAR_MODE_RSEQ) {
+		spare = section_take_spare(CPU_BASE, (uint64_t)bin * BIN_WORDS, &bins);
+		table = table_of(bins);
+	} else {
+		table = locked_table();
+		spare = near__locked_take_spare(&table->lock, &table->bins[bin]);
+	}
+	if (spare > SPARE_STUB)
+		near__table_charge(table, bin, spare, false);
+	return spare;
+}
+
+bool near__bin_put_spare(unsigned bin, uintptr_t cursor)
+{
+	struct cpu_table *table;
+	struct bin *bins;
+	uint64_t capacity = near__magazine_capacity(cursor); /* before it is out of our hands */
+	bool done;
+
+	if (near__mode == NEAR_MODE_RSEQ) {
+		done = section_put_spare(CPU_BASE, (uint64_t)bin * BIN_WORDS, cursor, &bins);
+		table = table_of(bins);
+	} else {
+		table = locked_table();
+		done = near__locked_put_spare(&table->lock, &table->bins[bin], cursor);
+	}
+	if (done)
+		fetch_add_relaxed(&table->charged, capacity * near__class[bin_class(bin)].bytes);
+	return done;
+}
+
+static uintptr_t exchange(unsigned bin, uintptr_t cursor, bool when_full)
+{
+	struct cpu_table *table;
+	struct bin *bins;
+	uint64_t capacity = near__magazine_capacity(cursor), slot = (uint64_t)bin * BIN_WORDS;
+	uintptr_t old;
+
+	if (near__mode == NEAR_MODE_RSEQ) {
+		old = when_full ? section_exchange_full(CPU_BASE, slot, cursor, &bins)
+				: section_exchange_empty(CPU_BASE, slot, cursor, &bins);
+		table = table_of(bins);
+	} else {
+		table = locked_table();
+		old = when_full ? near__locked_exchange_full(&table->lock, &table->bins[bin], cursor)
+				: near__locked_exchange_empty(&table->lock, &table->bins[bin], cursor);
+	}
+	if (old) {
+		fetch_add_relaxed(&table->charged, capacity * near__class[bin_class(bin)].bytes);
+		near__table_charge(table, bin, old, false);
+	}
+	return old;
+}
+
+uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor)
+{
+	return exchange(bin, cursor, false);
+}
+
+uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor)
+{
+	return exchange(bin, cursor, true);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The data model of the caches: magazines, depots, and the table of bins of each CPU.
+ *
+ * A magazine is in exactly one place: loaded or spare in one bin, on one stack, or in one thread's hands. The bins
+ * are touched only by the sections of arch/ (or their locked form), or by whoever drains the CPU (drain.c). See
+ * doc/concurrency.md for the proof sketch and doc/design.md for the pictures.
+ *
+ * Outgoing bins, those of another node than the CPU's, take frees only, have no spare, and go home when full.
+ */
+#ifndef NEAR_CACHE_CACHE_H
+#define NEAR_CACHE_CACHE_H
+
+#include "arch/generic/locked.h"
+#include "heap/heap.h"
+#include "near/malloc.h"
+
+/* Counters of a CPU, lossy; see near_stats. */
+struct cpu_counts {
+	uint64_t refills, refills_depot, refilled_objects;
+	uint64_t flushes, flushes_remote;
+	uint64_t slow_malloc, slow_free;
+};
+
+/*
+ * One per CPU, made at its first slow path and never freed. `charged` is the sum of capacity times object size
+ * over the magazines attached to its bins. `want` is the capacity that the next magazine of a bin should have.
+ */
+struct cpu_table {
+	struct lock lock; /* locked mode only */
+	uint16_t node;
+	uint16_t cpu;
+	uint8_t *want;
+	uint64_t charged ALIGNED(CACHE_LINE);
+	struct cpu_counts counts;
+	struct bin bins[] ALIGNED(CACHE_LINE);
+};
+
+/* What the CPUs of all nodes share of one node: a stack of full magazines per class and one of empty ones. */
+struct depot {
+	struct stack full[CLASSES + 1];
+	struct stack empty;
+	uint64_t bytes ALIGNED(CACHE_LINE); /* capacity worth of all full magazines */
+};
+
+extern struct pool near__magazines;
+extern struct depot *near__depot[OS_MAX_NODES];
+extern enum near_mode near__mode;
+extern unsigned near__cpus; /* tables that can exist */
+extern struct cpu_table *near__table[OS_MAX_CPUS];
+extern uint64_t near__percpu_budget; /* bytes that `charged` should not exceed */
+extern uint64_t near__drains;
+
+/*
+ * Indexed by cpu_id + 2: entries 0 and 1 stand for "registration failed" and "not registered". local_base points
+ * into the table at the row of the CPU's own node.
+ */
+extern struct bin *near__cpu_base[OS_MAX_CPUS + 2];
+extern struct bin *near__local_base[OS_MAX_CPUS + 2];
+
+#define CPU_BASE   (near__cpu_base + 2)
+#define LOCAL_BASE (near__local_base + 2)
+
+/* Makes stub and depots for near__nodes nodes; false when memory for them cannot be had. */
+bool near__cache_start(void);
+
+/*
+ * The table of the CPU we are on, made if need be. NULL: there is none for this thread (not registered), it cannot
+ * be had now, or it is being drained; then work from depot and heap.
+ */
+struct cpu_table *near__cache_table(void);
+
+/*
+ * Slow halves of malloc and free: an object of (node, class), or NULL; and taking one back. `call` names whom to
+ * blame for a double free. `table` may be NULL.
+ */
+void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class);
+void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const char *call);
+
+/* ---- magazine.c: magazines are named by the address of their cursor -------------------------------- */
+
+/* An empty magazine, first of `node`, then of `own`, then of any, then a new one; 0: none. */
+uintptr_t near__magazine_take(unsigned node, unsigned own);
+void near__magazine_give(uintptr_t cursor, unsigned node);
+/* Makes it empty with room for `capacity` pointers. */
+uintptr_t near__magazine_prepare(uintptr_t cursor, unsigned capacity);
+unsigned near__magazine_capacity(uintptr_t cursor);
+unsigned near__magazine_count(uintptr_t cursor);
+
+/* A magazine with objects of the bin; 0: none. */
+uintptr_t near__depot_pop(unsigned bin);
+/* Takes any magazine with objects of the bin: onto the stack, or into the spans when the depot is full. */
+void near__depot_push(unsigned bin, uintptr_t cursor);
+/* The magazine's objects into the spans, the magazine to the empty ones. */
+void near__depot_flush(unsigned bin, uintptr_t cursor);
+/* All full magazines of a node into the spans. Returns bytes. */
+size_t near__depot_trim(unsigned node);
+
+/* ---- bins.c: the sections in either mode, on the bin of the CPU we are on --------------------------- */
+
+uintptr_t near__bin_take_spare(unsigned bin);
+bool near__bin_put_spare(unsigned bin, uintptr_t cursor);
+uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor);
+uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor);
+
+/* The cursor that stands in a bin without a magazine. */
+extern uint64_t near__nil_magazine[MAGAZINE_SLOTS];
+#define NIL_CURSOR ((uintptr_t)near__nil_magazine + MAGAZINE_TOP)
+
+ALWAYS_INLINE bool magazine_is_empty(uintptr_t cursor)
+{
+	return !*(uintptr_t *)cursor;
+}
+
+ALWAYS_INLINE struct cpu_table *table_of(struct bin *bins)
+{
+	return container_of(bins, struct cpu_table, bins);
+}
+
+/* The table that stands in for one that is not there or not to be touched. */
+extern struct cpu_table *near__stub;
+unsigned near__table_bins(void);
+/* Lets the sections of the table's CPU reach it. */
+void near__table_publish(struct cpu_table *table);
+/* Accounts for a magazine that came to a bin of the table or left it. */
+void near__table_charge(struct cpu_table *table, unsigned bin, uintptr_t cursor, bool came);
+
+/* ---- drain.c --------------------------------------------------------------------------------------- */
+
+/*
+ * Empties the bins of all CPUs into the spans. Returns bytes, 0 at once when somebody else is at it. Not from a
+ * signal handler.
+ */
+size_t near__drain_all(void);
+/* In the child of a fork: gives tables back that were being drained, and frees orphaned table locks. */
+void near__cache_after_fork(void);
+/* Serialises draining and the making of tables; always tried, never waited for. Taken before any other lock. */
+extern struct lock near__drain_lock;
+
+#endif

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * Emptying the tables of other CPUs.
+ *
+ * In rseq mode: put the stub in the CPU's place, fence the CPU so that no section still works on the old table,
+ * empty it, put it back. A thread that runs there meanwhile falls into the slow path and works from depot and
+ * heap; nobody spins. Where the fence is refused (a filter installed at run time) the table goes back untouched.
+ *
+ * Edge: D0 the stores of the stub and the fence pair with D1, the loads of the base pointer inside the sections.
+ */
+#include "cache/cache.h"
+#include "os/os.h"
+
+struct lock near__drain_lock;
+uint64_t near__drains;
+
+/* Out of the bin before anything else is done, so that the child of a fork finds each magazine in one place at most. */
+static struct bin take_magazines(struct bin *bin)
+{
+	struct bin taken = *bin;
+
+	store_relaxed(&bin->cursor, NIL_CURSOR);
+	store_relaxed(&bin->spare, (uintptr_t)SPARE_NONE);
+	return taken;
+}
+
+static size_t flush(struct cpu_table *table, unsigned bin, uintptr_t cursor)
+{
+	size_t bytes;
+
+	if (cursor == NIL_CURSOR || cursor <= SPARE_STUB)
+		return 0;
+	near__table_charge(table, bin, cursor, false);
+	bytes = (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes;
+	near__depot_flush(bin, cursor);
+	return bytes;
+}
+
+static size_t empty_table(struct cpu_table *table)
+{
+	bool locked = near__mode == NEAR_MODE_LOCKED;
+	size_t bytes = 0;
+
+	for (unsigned b = 1; b < near__table_bins(); b++) {
+		struct bin *bin = &table->bins[b], taken;
+
+		if (load_relaxed(&bin->cursor) == NIL_CURSOR && !load_relaxed(&bin->spare))
+			continue;
+		if (locked && !lock_acquire(&table->lock))
+			return bytes;
+		taken = take_magazines(bin);
+		if (locked)
+			lock_release(&table->lock);
+		bytes += flush(table, b, taken.cursor) + flush(table, b, taken.spare);
+	}
+	return bytes;
+}
+
+static size_t drain_cpu(struct cpu_table *table)
+{
+	size_t bytes = 0;
+
+	if (near__mode == NEAR_MODE_LOCKED)
+		return empty_table(table);
+	store_release(&CPU_BASE[table->cpu], near__stub->bins);	  /* D0 */
+	store_release(&LOCAL_BASE[table->cpu], near__stub->bins); /* D0 */
+	if (!near__membarrier_fence(table->cpu))
+		bytes = empty_table(table);
+	near__table_publish(table);
+	return bytes;
+}
+
+size_t near__drain_all(void)
+{
+	size_t bytes = 0;
+
+	if (near__mode == NEAR_MODE_EARLY || !lock_try(&near__drain_lock))
+		return 0;
+	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
+		struct cpu_table *table = load_acquire(&near__table[cpu]);
+
+		if (table)
+			bytes += drain_cpu(table);
+	}
+	count_lossy(&near__drains, 1ull);
+	lock_release(&near__drain_lock);
+	return bytes;
+}
+
+void near__cache_after_fork(void)
+{
+	bool draining = lock_is_mine(&near__drain_lock);
+
+	lock_break_if_orphaned(&near__drain_lock);
+	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
+		struct cpu_table *table = near__table[cpu];
+
+		if (!table)
+			continue;
+		lock_break_if_orphaned(&table->lock);
+		if (!draining && near__mode == NEAR_MODE_RSEQ)
+			near__table_publish(table);
+	}
+}

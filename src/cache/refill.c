@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The slow halves of malloc and free: exchanging magazines between a bin, the depot and the spans.
+ *
+ * Each step on a bin is one section that commits or refuses; between the steps every magazine is in our hands
+ * alone, so preemption, migration, signals and drains in between are harmless. Bins are named by node and class,
+ * never by "the local one": after a migration the right magazine may land in an outgoing bin, never the wrong one
+ * in a local bin.
+ *
+ * After Bonwick and Adams, "Magazines and Vmem" (USENIX 2001).
+ */
+#include "cache/cache.h"
+
+/* What a taken spare is: at most one of the two is set. */
+struct hands {
+	uintptr_t full;	 /* holds at least one object */
+	uintptr_t empty;
+};
+
+static struct hands take_spare(unsigned bin)
+{
+	uintptr_t spare = near__bin_take_spare(bin);
+
+	if (spare <= SPARE_STUB)
+		return (struct hands){0};
+	return magazine_is_empty(spare) ? (struct hands){.empty = spare} : (struct hands){.full = spare};
+}
+
+/*
+ * The capacity for the bin's next magazine: it doubles at every miss, up to what the class allows and the CPU's
+ * budget has left.
+ */
+static unsigned wanted(struct cpu_table *table, unsigned bin)
+{
+	const struct class_info *class = &near__class[bin_class(bin)];
+	uint64_t charged;
+	unsigned want;
+
+	if (!table)
+		return 1;
+	want = load_relaxed(&table->want[bin]);
+	store_relaxed(&table->want[bin], (uint8_t)size_min(want * 2, class->capacity));
+	charged = load_relaxed(&table->charged);
+	if (charged + (uint64_t)want * class->bytes > near__percpu_budget)
+		want = charged < near__percpu_budget ? (unsigned)((near__percpu_budget - charged) / class->bytes) : 0;
+	return (unsigned)size_max(1, size_min(want, class->capacity));
+}
+
+/* ---- malloc --------------------------------------------------------------------------------------- */
+
+static void *take_one(unsigned node, unsigned class)
+{
+	unsigned bin = bin_of(node, class);
+	uintptr_t magazine = near__depot_pop(bin);
+	void *object;
+
+	if (!magazine)
+		return near__span_take(node, class, &object, 1) ? object : NULL;
+	object = *(void **)magazine;
+	near__depot_push(bin, magazine - 8);
+	return object;
+}
+
+/* A magazine filled from the spans; uses *empty, and leaves it when there is nothing to be had. */
+static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *empty)
+{
+	uintptr_t magazine = *empty ? *empty : near__magazine_take(node, node);
+	unsigned got;
+
+	if (!magazine)
+		return 0;
+	*empty = magazine;
+	magazine = round_down(magazine, MAGAZINE_BYTES) + MAGAZINE_TOP;
+	got = near__span_take(node, class, (void **)magazine, want);
+	if (!got)
+		return 0;
+	near__magazine_prepare(magazine, got); /* writes the sentinel below the objects just stored */
+	*empty = 0;
+	return magazine;
+}
+
+/* Loads `full` if the bin is still empty, else keeps it as the spare or gives it to the depot. */
+static void install_full(unsigned bin, uintptr_t full, uintptr_t *empty)
+{
+	uintptr_t old = magazine_is_empty(full) ? 0 : near__bin_exchange_empty(bin, full);
+
+	if (!old) {
+		if (!near__bin_put_spare(bin, full))
+			near__depot_push(bin, full);
+	} else if (old != NIL_CURSOR) {
+		if (*empty)
+			near__magazine_give(old, bin_node(bin));
+		else
+			*empty = old;
+	}
+}
+
+void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class)
+{
+	unsigned bin = bin_of(node, class);
+	struct hands hands;
+	void *object;
+
+	if (!table)
+		return take_one(node, class);
+	hands = take_spare(bin);
+	if (!hands.full) {
+		hands.full = near__depot_pop(bin);
+		count_lossy(&table->counts.refills_depot, (uint64_t)(hands.full != 0));
+		if (!hands.full)
+			hands.full = fill(node, class, wanted(table, bin), &hands.empty);
+		if (!hands.full) {
+			if (hands.empty)
+				near__magazine_give(hands.empty, node);
+			return take_one(node, class);
+		}
+		count_lossy(&table->counts.refills, 1ull);
+		count_lossy(&table->counts.refilled_objects, (uint64_t)near__magazine_capacity(hands.full));
+	}
+	/* Ours is taken before the magazine can be seen by others: this call cannot come away with nothing. */
+	object = *(void **)hands.full;
+	install_full(bin, hands.full - 8, &hands.empty);
+	if (hands.empty && !near__bin_put_spare(bin, hands.empty))
+		near__magazine_give(hands.empty, node);
+	return object;
+}
+
+/* ---- free ----------------------------------------------------------------------------------------- */
+
+static void give_one(unsigned bin, void *object, const char *call)
+{
+	uintptr_t magazine;
+
+	if (near__span_give(bin, &object, 1, call))
+		return;
+	/* A signal handler under the span lock. The depot needs none. */
+	magazine = near__magazine_take(bin_node(bin), bin_node(bin));
+	if (!magazine) {
+		fetch_add_relaxed(&near__heap_lost, 1ull);
+		return;
+	}
+	magazine = near__magazine_prepare(magazine, 1) + 8;
+	*(void **)magazine = object;
+	near__depot_push(bin, magazine);
+}
+
+/* Puts a full magazine that the bin no longer holds where it belongs. */
+static void retire_full(struct cpu_table *table, unsigned bin, uintptr_t full)
+{
+	bool local = bin_node(bin) == table->node;
+
+	if (local && near__bin_put_spare(bin, full))
+		return;
+	count_lossy(&table->counts.flushes, 1ull);
+	count_lossy(&table->counts.flushes_remote, (uint64_t)!local);
+	near__depot_push(bin, full);
+}
+
+void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const char *call)
+{
+	unsigned node = bin_node(bin);
+	uintptr_t fresh, old;
+	struct hands hands;
+
+	if (!table || (node != table->node && near__class[bin_class(bin)].bytes > CLASS_TABLE_LARGEST)) {
+		give_one(bin, object, call);
+		return;
+	}
+	hands = take_spare(bin);
+	fresh = hands.empty ? hands.empty : near__magazine_take(node, table->node);
+	if (!fresh) {
+		give_one(bin, object, call);
+	} else {
+		fresh = near__magazine_prepare(fresh, wanted(table, bin)) + 8;
+		*(void **)fresh = object;
+		old = near__bin_exchange_full(bin, fresh);
+		if (!old) {
+			/* Not full any more, or the stub: a magazine with one object is not worth keeping. */
+			give_one(bin, object, call);
+			near__magazine_give(fresh, node);
+		} else if (old != NIL_CURSOR) {
+			retire_full(table, bin, old);
+		}
+	}
+	if (hands.full)
+		retire_full(table, bin, hands.full);
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The data model of a node's heap: regions, chunks, spans, extents.
+ *
+ *     region   address space of one node, committed chunk by chunk from the bottom
+ *     chunk    2 MiB of it, 512 pages, handed out as runs of pages
+ *     span     a run that holds objects of one class, or one large block; or a mapping of its own
+ *     extent   such a mapping after its block was freed, kept for the next
+ *
+ * Every lock below is taken alone: no function holds two. Each guards data that can be derived anew from the span
+ * records, whose `state` is the authority on who owns what. So a fork takes no lock at all: the child looks which
+ * locks were held by threads that did not come along, breaks them and rebuilds what they guard (rebuild.c). For
+ * that the stores to a record come before the store to its state, which is the last in a critical section that
+ * gives memory out and the first in one that takes memory back.
+ */
+#ifndef NEAR_HEAP_HEAP_H
+#define NEAR_HEAP_HEAP_H
+
+#include "base/lock.h"
+#include "meta/classes.h"
+#include "meta/pagemap.h"
+#include "meta/pool.h"
+
+enum {
+	CHUNK_BYTES = 2 << 20,
+	CHUNK_PAGES = CHUNK_BYTES / MAP_PAGE,
+	CHUNK_WORDS = CHUNK_PAGES / 64,
+	CHUNK_BUCKETS = 16 + 4 * 5 + 1,
+	RUN_LARGEST = 1 << 20, /* larger blocks are mappings of their own */
+	SPAN_BUCKETS = 8,
+	SPAN_WORDS = SPAN_MOST_OBJECTS / 64,
+};
+
+enum span_state {
+	SPAN_UNUSED = 0, /* the record is in nobody's hands */
+	SPAN_OBJECTS,	 /* objects of a class */
+	SPAN_RUN,	 /* one large block, pages of a chunk */
+	SPAN_MAPPED,	 /* one large block, a mapping of its own */
+	SPAN_EXTENT,	 /* such a mapping, free and kept */
+};
+
+/* Invariant: used + popcount(free) == fresh <= objects of the class. */
+struct span {
+	uintptr_t start;
+	size_t bytes;
+	uint32_t state; /* enum span_state; what the record says is valid while this is not SPAN_UNUSED */
+	uint16_t class;
+	uint16_t node;
+	uint32_t chunk; /* index of its record; 0 for mappings */
+	uint32_t next, prev; /* on its span list or extent list */
+	uint16_t used;	/* objects in the program's hands or in caches */
+	uint16_t fresh; /* objects handed out at least once; beyond it nothing was ever touched by us */
+	uint16_t low;	/* below this many used objects it belongs in a lower bucket */
+	uint8_t bucket;
+	uint8_t listed; /* on its span list: neither full nor in somebody's hands */
+	uint64_t free[SPAN_WORDS] ALIGNED(CACHE_LINE);
+};
+
+_Static_assert(sizeof(struct span) == 192, "three lines: the header and the bitmap");
+
+/* Spans of one class on one node that have a free object, by fullness: bucket i holds i/8 to (i+1)/8. LIFO. */
+struct span_list {
+	struct lock lock;
+	uint32_t empties; /* spans on the list without a used object */
+	uint32_t first[SPAN_BUCKETS];
+} ALIGNED(CACHE_LINE);
+
+/* Invariant: `free` clear bits in used; no dirty bit beyond what was committed. */
+struct chunk {
+	uintptr_t base;
+	uint32_t next, prev; /* in its bucket */
+	uint16_t node;
+	uint16_t free;	  /* pages */
+	uint16_t longest; /* run of free pages */
+	uint8_t bucket;
+	uint8_t in_use; /* the record is filled in */
+	uint64_t used[CHUNK_WORDS];
+	uint64_t dirty[CHUNK_WORDS]; /* pages that may hold something else than zeros, or be resident */
+};
+
+/* Regions are kept in an append-only list, the newest first. */
+struct region {
+	struct region *next;
+	uintptr_t base;
+	size_t bytes;
+	size_t carved; /* bytes committed as chunks, from the bottom */
+};
+
+struct chunk_heap {
+	struct lock lock;
+	uint64_t nonempty; /* bit per bucket */
+	uint32_t first[CHUNK_BUCKETS];
+	struct region *regions;
+	size_t reserved;   /* address space of all regions */
+	size_t dirty_free; /* bytes of free pages that are dirty */
+} ALIGNED(CACHE_LINE_PAIR);
+
+/* Freed mappings, newest first. */
+struct extent_list {
+	struct lock lock;
+	uint32_t first, last;
+	uint32_t count;
+	size_t bytes;
+} ALIGNED(CACHE_LINE_PAIR);
+
+struct heap {
+	struct span_list spans[CLASSES + 1];
+	struct chunk_heap chunks;
+	struct extent_list extents;
+	uint16_t order[OS_MAX_NODES]; /* nodes by distance, itself first */
+};
+
+extern struct pool near__spans, near__chunks;
+extern unsigned near__nodes;		       /* heaps that exist */
+extern struct heap *near__heap[OS_MAX_NODES];
+
+/* Makes the heap of a node; false when no memory can be had. */
+bool near__heap_start(unsigned node);
+
+/* ---- span.c --------------------------------------------------------------------------------------- */
+
+/*
+ * Writes up to `want` free objects to top[0], top[-1], ..., the lowest address at the top, and returns how many.
+ * 0: no memory, or the calling thread was interrupted under a lock that this needs.
+ */
+unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned want);
+
+/*
+ * Takes back n objects of one bin, at most MAGAZINE_CAPACITY. A free object among them ends the program; `call`
+ * names whom to blame. False, and nothing done: the calling thread was interrupted under the lock.
+ */
+bool near__span_give(unsigned bin, void *const *objects, unsigned n, const char *call);
+
+/* The start of the object that `address` points into, and whether it has been handed out; 0 when it has not. */
+uintptr_t near__span_object(const struct span *span, uintptr_t address);
+
+/* Gives empty spans back to the chunks. Returns bytes. */
+size_t near__span_trim(unsigned node);
+
+/* Links what the records say; only in the child of a fork, for a list whose lock was orphaned. */
+void near__span_relink(struct span_list *list, struct span *span, uint32_t index);
+
+/* ---- chunk.c, region.c ---------------------------------------------------------------------------- */
+
+/*
+ * Gives span->bytes of memory to the span: sets start, chunk and, last, `state`. Align in bytes, at most
+ * CHUNK_BYTES. *zeroed tells whether all of it reads as zero. False: no memory, or interrupted under the lock.
+ */
+bool near__chunk_take(struct span *span, size_t align, enum span_state state, bool *zeroed);
+/* Takes it back; state becomes SPAN_UNUSED. When interrupted under the lock the pages are lost and counted. */
+void near__chunk_give(struct span *span);
+/* Grows or shrinks a run in place to `bytes`. */
+bool near__chunk_resize(struct span *span, size_t bytes);
+/* Gives the memory of free pages back until at most about `keep` bytes of them stay. Returns bytes. */
+size_t near__chunk_trim(unsigned node, size_t keep);
+/* A new chunk, committed, from the node's regions; false when none can be had. Under the chunk lock. */
+bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base);
+void near__chunk_rebuild(unsigned node);
+
+/* ---- large.c -------------------------------------------------------------------------------------- */
+
+/* A block beyond the classes, or aligned beyond them. NULL: no memory. Lock-free but for caches that it can do without. */
+void *near__large_alloc(size_t bytes, size_t align, unsigned node, bool *zeroed);
+/* The span starts at the block. False: somebody else freed it already. */
+bool near__large_free(struct span *span, uint32_t index);
+/* The block at its new size, moved or not; NULL and nothing changed when that needs a copy. */
+void *near__large_resize(struct span *span, uint32_t index, size_t bytes);
+size_t near__extent_trim(unsigned node, size_t keep);
+void near__extent_relink(struct extent_list *list, struct span *span, uint32_t index);
+
+/* Bytes that a large block of this size takes; 0 when it overflows. */
+size_t near__large_bytes(size_t size);
+
+/* ---- rebuild.c ------------------------------------------------------------------------------------ */
+
+/* In the child of a fork: frees orphaned locks and rebuilds what they guard. */
+void near__heap_after_fork(void);
+
+/* Objects and pages given up; see near_stats. */
+extern uint64_t near__heap_lost;
+
+#endif

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * Making heaps, and mending them in the child of a fork.
+ *
+ * The child sees of every other thread a prefix of its stores, in a cut that is consistent between threads. So
+ * what a dead thread held a lock for is in some state between two of its stores, and everything but the span
+ * records can be computed from those. What the thread had in its hands is lost to the child, and nothing else.
+ */
+#include "heap/heap.h"
+#include "meta/arena.h"
+#include "os/os.h"
+
+unsigned near__nodes;
+struct heap *near__heap[OS_MAX_NODES];
+uint64_t near__heap_lost;
+
+bool near__heap_start(unsigned node)
+{
+	if (!near__heap[node])
+		near__heap[node] = near__arena_alloc(sizeof(struct heap), CACHE_LINE_PAIR, node);
+	if (!near__heap[node])
+		return false;
+	near__numa_order(node, near__heap[node]->order);
+	return true;
+}
+
+static void relink_spans(struct heap *heap, unsigned node, unsigned class)
+{
+	struct span_list *list = &heap->spans[class];
+	uint32_t end = near__pool_end(&near__spans);
+
+	list->empties = 0;
+	for (unsigned i = 0; i < SPAN_BUCKETS; i++)
+		list->first[i] = 0;
+	for (uint32_t i = 1; i < end; i++) {
+		struct span *span = near__pool_peek(&near__spans, i);
+
+		if (span && span->state == SPAN_OBJECTS && span->node == node && span->class == class)
+			near__span_relink(list, span, i);
+	}
+}
+
+static void relink_extents(struct heap *heap, unsigned node)
+{
+	uint32_t end = near__pool_end(&near__spans);
+
+	heap->extents.first = heap->extents.last = heap->extents.count = 0;
+	heap->extents.bytes = 0;
+	for (uint32_t i = 1; i < end; i++) {
+		struct span *span = near__pool_peek(&near__spans, i);
+
+		if (span && span->state == SPAN_EXTENT && span->node == node)
+			near__extent_relink(&heap->extents, span, i);
+	}
+}
+
+void near__heap_after_fork(void)
+{
+	for (unsigned node = 0; node < near__nodes; node++) {
+		struct heap *heap = near__heap[node];
+
+		if (lock_break_if_orphaned(&heap->chunks.lock))
+			near__chunk_rebuild(node);
+		if (lock_break_if_orphaned(&heap->extents.lock))
+			relink_extents(heap, node);
+		for (unsigned class = 1; class <= CLASSES; class++) {
+			if (lock_break_if_orphaned(&heap->spans[class].lock))
+				relink_spans(heap, node, class);
+		}
+	}
+}

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * Spans of objects: handing out and taking back a magazine's worth at a time.
+ *
+ * The bitmap is written under the list's lock only; a set bit is a free object, so a bit already set is a double
+ * free. Objects come in address order from the fullest spans, so that the others drain.
+ */
+#include "heap/heap.h"
+#include "os/os.h"
+
+enum {
+	SPANS_PER_REFILL = 4,	      /* bounds the time under the lock; a short magazine is fine */
+	EMPTY_KEPT_BYTES = 64 << 10, /* one empty span of a class is kept, unless it is larger than this */
+};
+
+POOL_DEFINE(near__spans, sizeof(struct span), CACHE_LINE);
+
+static struct span *span_at(uint32_t index)
+{
+	return near__pool_record(&near__spans, index);
+}
+
+/* ---- the list; all under its lock ----------------------------------------------------------------- */
+
+static void link_span(struct span_list *list, struct span *span, uint32_t index)
+{
+	unsigned objects = near__class[span->class].objects;
+	unsigned bucket = span->used * SPAN_BUCKETS / objects;
+	uint32_t first = list->first[bucket];
+
+	span->bucket = (uint8_t)bucket;
+	span->low = (uint16_t)((bucket * objects + SPAN_BUCKETS - 1) / SPAN_BUCKETS);
+	span->next = first;
+	span->prev = 0;
+	span->listed = true;
+	if (first)
+		span_at(first)->prev = index;
+	list->first[bucket] = index;
+	list->empties += !span->used;
+}
+
+/* Call before `used` changes from or to 0. */
+static void unlink_span(struct span_list *list, struct span *span)
+{
+	if (span->prev)
+		span_at(span->prev)->next = span->next;
+	else
+		list->first[span->bucket] = span->next;
+	if (span->next)
+		span_at(span->next)->prev = span->prev;
+	span->listed = false;
+	list->empties -= !span->used;
+}
+
+static uint32_t fullest(const struct span_list *list)
+{
+	for (unsigned i = SPAN_BUCKETS; i-- > 0;) {
+		if (list->first[i])
+			return list->first[i];
+	}
+	return 0;
+}
+
+void near__span_relink(struct span_list *list, struct span *span, uint32_t index)
+{
+	span->used = (uint16_t)(span->fresh - near__bits_count(span->free, 0, SPAN_MOST_OBJECTS));
+	span->listed = false;
+	if (span->used < near__class[span->class].objects)
+		link_span(list, span, index);
+}
+
+/* ---- handing out ---------------------------------------------------------------------------------- */
+
+/* Up to `want` objects to top[0], top[-1], ...; the recycled ones in address order, then fresh ones. */
+static unsigned take_from(struct span *span, void **top, unsigned want)
+{
+	const struct class_info *class = &near__class[span->class];
+	unsigned got = 0, words = (span->fresh + 63u) / 64;
+
+	for (unsigned w = 0; w < words && got < want; w++) {
+		uint64_t bits = span->free[w];
+
+		for (; bits && got < want; bits &= bits - 1) {
+			unsigned object = w * 64 + (unsigned)__builtin_ctzll(bits);
+
+			*top-- = (void *)(span->start + (size_t)object * class->bytes);
+			got++;
+		}
+		span->free[w] = bits;
+	}
+	for (; got < want && span->fresh < class->objects; got++)
+		*top-- = (void *)(span->start + (size_t)span->fresh++ * class->bytes);
+	span->used = (uint16_t)(span->used + got);
+	return got;
+}
+
+static unsigned take_listed(struct span_list *list, void **top, unsigned want)
+{
+	unsigned got = 0, spans = 0;
+
+	for (; got < want && spans < SPANS_PER_REFILL; spans++) {
+		uint32_t index = fullest(list);
+
+		if (!index)
+			break;
+
+		struct span *span = span_at(index);
+
+		unlink_span(list, span);
+		got += take_from(span, top - got, want - got);
+		if (span->used < near__class[span->class].objects)
+			link_span(list, span, index);
+	}
+	return got;
+}
+
+/* A new span in nobody's list; 0 when no memory can be had. */
+static uint32_t make_span(unsigned node, unsigned class)
+{
+	const struct class_info *info = &near__class[class];
+	uint32_t index = near__pool_take(&near__spans, node);
+	bool zeroed;
+
+	if (!index)
+		return 0;
+
+	struct span *span = span_at(index);
+
+	*span = (struct span){.class = (uint16_t)class, .node = (uint16_t)node, .bytes = (size_t)info->pages * MAP_PAGE};
+	if (!near__chunk_take(span, (size_t)info->align * MAP_PAGE, SPAN_OBJECTS, &zeroed)) {
+		near__pool_give(&near__spans, index);
+		return 0;
+	}
+	near__pagemap_set(span->start, info->pages, bin_of(node, class), index);
+	return index;
+}
+
+/* The span belongs to the caller alone: not listed, nothing used. */
+static void release_span(uint32_t index)
+{
+	struct span *span = span_at(index);
+
+	near__pagemap_set(span->start, span->bytes / MAP_PAGE, 0, 0);
+	near__chunk_give(span);
+	near__pool_give(&near__spans, index);
+}
+
+unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned want)
+{
+	struct span_list *list = &near__heap[node]->spans[class];
+	unsigned got;
+
+	if (!lock_acquire(&list->lock))
+		return 0;
+	got = take_listed(list, top, want);
+	lock_release(&list->lock);
+	if (got)
+		return got;
+
+	uint32_t index = make_span(node, class);
+
+	if (!index)
+		return 0;
+
+	/* Nobody else knows the span, so objects can be had without the lock, and then without fail. */
+	struct span *span = span_at(index);
+
+	got = take_from(span, top, want);
+	if (span->used < near__class[class].objects) {
+		if (lock_acquire(&list->lock)) {
+			link_span(list, span, index);
+			lock_release(&list->lock);
+		} else {
+			fetch_add_relaxed(&near__heap_lost, near__class[class].objects - span->used);
+		}
+	}
+	return got;
+}
+
+/* ---- taking back ---------------------------------------------------------------------------------- */
+
+uintptr_t near__span_object(const struct span *span, uintptr_t address)
+{
+	const struct class_info *class = &near__class[span->class];
+	size_t object = (address - span->start) / class->bytes;
+
+	return object < load_relaxed(&span->fresh) ? span->start + object * class->bytes : 0;
+}
+
+/* The object's number; ends the program when there is none that starts at `address` and is in use. */
+static unsigned number_in(const struct span *span, uintptr_t address, const char *call)
+{
+	const struct class_info *class = &near__class[span->class];
+	size_t offset = address - span->start;
+	unsigned object = (unsigned)((uint64_t)offset * class->inverse >> 32);
+
+	if (unlikely((size_t)object * class->bytes != offset))
+		near__die("%s(%p): inside a block, not its start", call, (void *)address);
+	if (unlikely(object >= span->fresh))
+		near__die("%s(%p): never handed out", call, (void *)address);
+	if (unlikely(bit_test(span->free, object)))
+		near__die("%s(%p): already free", call, (void *)address);
+	return object;
+}
+
+/* Returns the span's index when it is empty now and should go; it is then unlisted. */
+static uint32_t give_one(struct span_list *list, struct span *span, uint32_t index, uintptr_t address, const char *call)
+{
+	unsigned object = number_in(span, address, call);
+
+	span->free[object / 64] |= 1ull << (object % 64);
+	if (span->listed && span->used > 1 && span->used > span->low) {
+		span->used--;
+		return 0;
+	}
+	if (span->listed)
+		unlink_span(list, span);
+	span->used--;
+	if (!span->used && (list->empties || span->bytes > EMPTY_KEPT_BYTES))
+		return index;
+	link_span(list, span, index);
+	return 0;
+}
+
+bool near__span_give(unsigned bin, void *const *objects, unsigned n, const char *call)
+{
+	struct span_list *list = &near__heap[bin_node(bin)]->spans[bin_class(bin)];
+	uint32_t index[MAGAZINE_CAPACITY], empty[MAGAZINE_CAPACITY];
+	unsigned empties = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		index[i] = near__pagemap_span((uintptr_t)objects[i]);
+		if (unlikely(!index[i] || span_at(index[i])->class != bin_class(bin)))
+			near__die("%s(%p): already free", call, objects[i]);
+		__builtin_prefetch(span_at(index[i]), 1);
+	}
+	if (!lock_acquire(&list->lock))
+		return false;
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t gone = give_one(list, span_at(index[i]), index[i], (uintptr_t)objects[i], call);
+
+		if (gone)
+			empty[empties++] = gone;
+	}
+	lock_release(&list->lock);
+	while (empties)
+		release_span(empty[--empties]);
+	return true;
+}
+
+/* ---- trim ----------------------------------------------------------------------------------------- */
+
+static uint32_t unlink_empty(struct span_list *list)
+{
+	uint32_t index = 0;
+
+	if (!load_relaxed(&list->empties) || !lock_acquire(&list->lock))
+		return 0;
+	for (index = list->first[0]; index && span_at(index)->used; index = span_at(index)->next)
+		;
+	if (index)
+		unlink_span(list, span_at(index));
+	lock_release(&list->lock);
+	return index;
+}
+
+size_t near__span_trim(unsigned node)
+{
+	size_t bytes = 0;
+
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		uint32_t index;
+
+		while ((index = unlink_empty(&near__heap[node]->spans[class]))) {
+			bytes += span_at(index)->bytes;
+			release_span(index);
+		}
+	}
+	return bytes;
+}

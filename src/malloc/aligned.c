@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* Alignments above 16 bytes. */
+#include "keep/trim.h"
+#include "malloc/fast.h"
+
+/* Objects of a class lie at multiples of its size from a page, or, for powers of two, from their own alignment. */
+static bool class_aligns(size_t bytes, size_t align)
+{
+	return !(bytes & (align - 1)) && (align <= MAP_PAGE || is_power_of_two(bytes));
+}
+
+/* The smallest class that fits and aligns; 0 when a large block wastes less. */
+static size_t class_size(size_t align, size_t size)
+{
+	size_t bytes;
+
+	if (align > MAP_PAGE && (size < align || !is_power_of_two(size)))
+		return 0;
+	for (bytes = near__class[class_of(size)].bytes; !class_aligns(bytes, align);)
+		bytes = near__class[class_of(bytes + 1)].bytes;
+	return bytes;
+}
+
+static void *aligned_large(size_t align, size_t size)
+{
+	bool zeroed;
+	void *block = near__alloc_large(size, align, &zeroed);
+
+	if (block)
+		return block;
+	near__trim(0);
+	block = near__alloc_large(size, align, &zeroed);
+	return block ? block : near__enomem();
+}
+
+void *near__aligned(size_t align, size_t size)
+{
+	if (align <= 16)
+		return fast_malloc(size);
+	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX || !near__init())
+		return near__enomem();
+	if (size <= CLASS_LARGEST && align <= CLASS_LARGEST) {
+		size_t bytes = class_size(align, size);
+
+		if (bytes)
+			return fast_malloc(bytes);
+	}
+	return aligned_large(align, size);
+}
+
+size_t near__good_size(size_t size)
+{
+	if (!near__init() || size > PTRDIFF_MAX)
+		return 0;
+	return size <= CLASS_LARGEST ? near__class[class_of(size)].bytes : near__large_bytes(size);
+}

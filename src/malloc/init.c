@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * Start-up, in two steps.
+ *
+ * The first call of anything, which may come before any constructor has run, makes one heap; from then on malloc
+ * works, slowly. The constructor, when libc is ready and the process still single-threaded, reads the options and
+ * the machine, chooses the mode and opens the fast paths. Nothing is moved in between: what the first step handed
+ * out is freed like everything else.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "base/format.h"
+#include "malloc/fast.h"
+#include "os/os.h"
+
+#define CONF_FILE	 "/etc/nearmalloc.conf"
+#define CONF_ENVIRONMENT "NEARMALLOC_CONF"
+
+extern const char *near_conf WEAK;
+
+size_t near__small_limit;
+uintptr_t near__pagemap_limit;
+
+static struct lock init_lock;
+static bool heap_ready;
+static bool complained;
+static const char *reason = "start-up has not ended";
+
+const char *near__init_reason(void)
+{
+	return reason;
+}
+
+bool near__init(void)
+{
+	if (likely(load_acquire(&heap_ready)))
+		return true;
+	if (!lock_acquire(&init_lock))
+		return false;
+	if (!heap_ready) {
+		near__os_start();
+		near__classes_start();
+		if (near__heap_start(0)) {
+			near__nodes = 1;
+			store_release(&heap_ready, true);
+		}
+	}
+	lock_release(&init_lock);
+	return heap_ready;
+}
+
+/* ---- options -------------------------------------------------------------------------------------- */
+
+static void complain(const char *source, const char *line)
+{
+	complained = true;
+	near__warn("%s: %s", source, line);
+}
+
+static void read_options(void)
+{
+	char file[4096];
+	long length;
+	const char *text;
+
+	if (&near_conf && near_conf)
+		near__conf_parse(near_conf, strlen(near_conf), "near_conf", complain);
+	if (near__os_secure)
+		return;
+	length = near__os_read_file(CONF_FILE, file, sizeof(file));
+	if (length > 0)
+		near__conf_parse(file, (size_t)length, CONF_FILE, complain);
+	text = getenv(CONF_ENVIRONMENT);
+	if (text)
+		near__conf_parse(text, strlen(text), CONF_ENVIRONMENT, complain);
+}
+
+static void confirm_options(void)
+{
+	for (unsigned i = 0;; i++) {
+		char buffer[256];
+		struct text line = TEXT_IN(buffer);
+
+		if (!near__conf_describe(i, &line))
+			return;
+		near__warn("%s", buffer);
+	}
+}
+
+/* ---- the machine ---------------------------------------------------------------------------------- */
+
+static void start_nodes(void)
+{
+	if (near__conf.numa == CONF_OFF || (near__conf.numa == CONF_AUTO && !near__numa_many_nodes()))
+		return;
+	if (!near__numa_load())
+		return;
+	for (unsigned node = 0; node < near__topology.nodes; node++) {
+		if (!near__heap_start(node))
+			return;
+		near__nodes = node + 1;
+	}
+}
+
+static enum near_mode choose_mode(void)
+{
+	if (!NEAR_SECTIONS)
+		reason = "built without restartable sequences";
+	else if (near__conf.rseq == CONF_OFF)
+		reason = "rseq:off was asked for";
+	else if (!near__rseq_start())
+		reason = "the kernel refuses rseq";
+	else if (!near__membarrier_start())
+		reason = "the kernel refuses membarrier for rseq";
+	else {
+		reason = "rseq and membarrier answer";
+		return NEAR_MODE_RSEQ;
+	}
+	return NEAR_MODE_LOCKED;
+}
+
+void near__after_fork(void)
+{
+	near__os_note_process();
+	lock_break_if_orphaned(&init_lock);
+	near__cache_after_fork();
+	near__heap_after_fork();
+}
+
+/* Before the constructors of the program and of most libraries, which may start threads. */
+__attribute__((constructor(101))) static void start(void)
+{
+	enum near_mode mode;
+
+	if (!near__init())
+		return;
+	read_options();
+	if (complained && near__conf.abort_conf)
+		near__die("abort_conf:true: a bad option is fatal");
+	near__os_note_process();
+	near__os_on_new_process = near__after_fork;
+	pthread_atfork(NULL, NULL, near__after_fork);
+	start_nodes();
+	mode = choose_mode();
+	if (near__conf.rseq == CONF_ON && mode != NEAR_MODE_RSEQ)
+		near__warn("rseq:on, but %s; using locks", reason);
+	if (near__conf.confirm_conf)
+		confirm_options();
+	if (!near__cache_start()) {
+		reason = "no memory for the caches";
+		return;
+	}
+	store_release(&near__mode, mode);
+	if (mode == NEAR_MODE_RSEQ) {
+		near__pagemap_limit = PAGEMAP_ROOT_ENTRIES;
+		near__small_limit = CLASS_TABLE_LARGEST + 1;
+	}
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* From a pointer to what it is, and what is done about those that are nothing of ours. */
+#include "base/conf.h"
+#include "malloc/malloc.h"
+#include "os/os.h"
+
+uint64_t near__foreign_count;
+
+static bool is_block(uint32_t state)
+{
+	return state == SPAN_RUN || state == SPAN_MAPPED;
+}
+
+struct block near__lookup(const void *ptr)
+{
+	uintptr_t address = (uintptr_t)ptr;
+	uint32_t index = near__pagemap_span(address);
+	struct span *span;
+
+	if (!index)
+		return (struct block){0};
+	span = near__pool_record(&near__spans, index);
+
+	unsigned bin = (unsigned)pagemap_slot(address) / BIN_WORDS;
+
+	if (bin)
+		return (struct block){.bytes = near__class[bin_class(bin)].bytes, .bin = bin};
+	if (span->start != address || !is_block(load_acquire(&span->state)))
+		return (struct block){0};
+	return (struct block){.bytes = span->bytes, .index = index, .span = span};
+}
+
+/* The words for the message. Slow: the program is about to end. */
+static const char *finding(uintptr_t address)
+{
+	uint32_t end = near__pool_end(&near__spans);
+
+	for (uint32_t i = 1; i < end; i++) {
+		const struct span *span = near__pool_peek(&near__spans, i);
+
+		if (!span || address < span->start || address - span->start >= span->bytes)
+			continue;
+		if (is_block(span->state))
+			return address == span->start ? "already free" : "inside a block, not its start";
+		if (span->state == SPAN_EXTENT)
+			return "already free";
+	}
+	for (unsigned node = 0; node < near__nodes; node++) {
+		const struct region *region = load_acquire(&near__heap[node]->chunks.regions);
+
+		for (; region; region = region->next) {
+			if (address >= region->base && address - region->base < region->carved)
+				return "already free";
+		}
+	}
+	return "not a pointer from this allocator";
+}
+
+/*
+ * What libc's own malloc handed out before we were loaded, or hands out in another namespace, lies in the program
+ * break, where we never are. Leaving it alone costs its memory, and touching it would cost the program.
+ */
+void near__foreign(const void *ptr, const char *call)
+{
+	if (near__conf.foreign != CONF_FOREIGN_IGNORE && !near__os_in_break((uintptr_t)ptr))
+		near__die("%s(%p): %s", call, ptr, finding((uintptr_t)ptr));
+	fetch_add_relaxed(&near__foreign_count, 1ull);
+}

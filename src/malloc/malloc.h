@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The allocation functions as the wrappers in abi/ and the other layers see them. All are safe in signal handlers
+ * and in the child of a fork, whatever was interrupted; none changes errno but to ENOMEM or EINVAL where it says so.
+ *
+ *     malloc --> fast_malloc --(empty, large, not started)--> near__malloc_slow
+ *                                                               |-- near__cache_alloc   magazines
+ *                                                               |-- other nodes         one object
+ *                                                               `-- near__large_alloc   pages
+ *     free ----> fast_free ----(full, not small)-------------> near__free_slow --> near__cache_free | near__large_free
+ */
+#ifndef NEAR_MALLOC_MALLOC_H
+#define NEAR_MALLOC_MALLOC_H
+
+#include "cache/cache.h"
+
+/* ---- init.c ---------------------------------------------------------------------------------------- */
+
+/* Makes the first heap if nobody has; false while that fails, or when it was interrupted by this very call. */
+bool near__init(void);
+/* One word on why the mode is what it is, for the report. */
+const char *near__init_reason(void);
+/* In the child of a fork. */
+void near__after_fork(void);
+
+/* ---- slow.c ---------------------------------------------------------------------------------------- */
+
+/* malloc in full. NULL with errno ENOMEM. */
+void *near__malloc_slow(size_t size);
+void *near__calloc(size_t count, size_t size);
+/* free in full; `call` is the name that an error message gives. */
+void near__free_slow(void *ptr, const char *call);
+
+/* Large or not: the memory, or NULL without touching errno; *zeroed when it is known to read as zero. */
+void *near__alloc_large(size_t size, size_t align, bool *zeroed);
+
+/* NULL with errno ENOMEM; for tail calls. */
+void *near__enomem(void);
+
+/* ---- lookup.c -------------------------------------------------------------------------------------- */
+
+/* A pointer resolved: usable bytes, and for large blocks the span. bytes == 0: not ours (any more). */
+struct block {
+	size_t bytes;
+	unsigned bin;	/* 0: large */
+	uint32_t index; /* of the span, when large */
+	struct span *span;
+};
+
+struct block near__lookup(const void *ptr);
+/* Ends the program for a pointer that near__lookup does not know, unless it is to be left alone. */
+void near__foreign(const void *ptr, const char *call);
+extern uint64_t near__foreign_count;
+
+/* ---- realloc.c, aligned.c -------------------------------------------------------------------------- */
+
+void *near__realloc(void *ptr, size_t size);
+/* Align is a power of two. NULL with errno ENOMEM. */
+void *near__aligned(size_t align, size_t size);
+/* The usable size that an allocation of this size gets; 0 when none can be had. */
+size_t near__good_size(size_t size);
+
+#endif

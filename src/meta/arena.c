@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * A bump pointer per node over blocks of address space.
+ *
+ * The words: current[node] (which block) and block->used (how much of it is gone; may run past the end, which
+ * means full). A thread that dies in between loses what it had taken, a fork's child likewise.
+ * Edge: A0 the release that publishes a block pairs with A1 the acquire of current[node].
+ */
+#include "meta/arena.h"
+
+#include "base/atomic.h"
+#include "base/bits.h"
+
+enum { BLOCK_BYTES = 1 << 20, BLOCK_LEAST = 1 << 16, OWN_MAPPING_FROM = BLOCK_BYTES / 4 };
+
+struct block {
+	size_t used;
+	size_t bytes;
+};
+
+static struct block *current[OS_MAX_NODES];
+static size_t mapped;
+
+void near__arena_note(size_t bytes)
+{
+	fetch_add_relaxed(&mapped, bytes);
+}
+
+size_t near__arena_mapped(void)
+{
+	return load_relaxed(&mapped);
+}
+
+static void *map_near(size_t bytes, size_t align, unsigned node)
+{
+	void *start = near__os_map(bytes, align);
+
+	if (start) {
+		near__numa_bind(start, bytes, node);
+		near__arena_note(bytes);
+	}
+	return start;
+}
+
+static struct block *grow(struct block *seen, unsigned node, size_t needed)
+{
+	size_t bytes = BLOCK_BYTES;
+	struct block *block = NULL;
+
+	for (; !block && bytes >= BLOCK_LEAST && bytes / 2 >= needed; bytes /= 2) {
+		block = map_near(bytes, near__os_page_size, node);
+		if (block)
+			block->bytes = bytes;
+	}
+	if (!block)
+		return NULL;
+	block->used = round_up(sizeof(*block), CACHE_LINE);
+	if (cas_acq_rel(&current[node], &seen, block)) /* A0 */
+		return block;
+	near__arena_note(0 - block->bytes);
+	near__os_unmap(block, block->bytes);
+	return seen;
+}
+
+void *near__arena_alloc(size_t bytes, size_t align, unsigned node)
+{
+	bytes = round_up(bytes, CACHE_LINE);
+	align = size_max(align, CACHE_LINE);
+	if (bytes >= OWN_MAPPING_FROM)
+		return map_near(round_up(bytes, near__os_page_size), size_max(align, near__os_page_size), node);
+
+	struct block *block = load_acquire(&current[node]); /* A1 */
+
+	for (;;) {
+		if (!block) {
+			block = grow(NULL, node, bytes + align);
+			if (!block)
+				return NULL;
+		}
+		/* Room for the worst alignment is taken, and the first aligned piece of it used. */
+		size_t take = bytes + (align > CACHE_LINE ? align - CACHE_LINE : 0);
+		size_t at = fetch_add_relaxed(&block->used, take);
+
+		if (at + take <= block->bytes)
+			return (void *)round_up((uintptr_t)block + at, align);
+
+		struct block *next = load_acquire(&current[node]); /* A1 */
+
+		block = next != block ? next : grow(block, node, bytes + align);
+		if (!block)
+			return NULL;
+	}
+}

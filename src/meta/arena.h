@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * Memory for the allocator's own records: handed out once, zeroed, and never given back, so that a stale
+ * pointer into it still reads a record of the same type. Apart from all user memory. Lock-free; any context.
+ */
+#ifndef NEAR_META_ARENA_H
+#define NEAR_META_ARENA_H
+
+#include "os/os.h"
+
+/* Zeroed memory near the dense node, aligned to a power of two; NULL when none can be had. */
+void *near__arena_alloc(size_t bytes, size_t align, unsigned node);
+
+/* Bytes mapped for arenas so far. */
+size_t near__arena_mapped(void);
+
+/* Counts metadata that was mapped directly. */
+void near__arena_note(size_t bytes);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* The page map. Leaves are never unmapped. */
+#include "meta/pagemap.h"
+
+#include "arch/sections.h"
+#include "meta/arena.h"
+
+intptr_t near__pagemap_root[PAGEMAP_ROOT_ENTRIES];
+uint16_t near__pagemap_zero[PAGEMAP_LEAF_PAGES];
+
+static struct leaf *leaf_of(uintptr_t address)
+{
+	intptr_t distance = load_acquire(&near__pagemap_root[address >> PAGEMAP_LEAF_SHIFT]); /* M3 */
+
+	return distance ? (struct leaf *)((uintptr_t)near__pagemap_zero + (uintptr_t)distance) : NULL;
+}
+
+static bool within(uintptr_t address)
+{
+	return address >> PAGEMAP_LEAF_SHIFT < PAGEMAP_ROOT_ENTRIES;
+}
+
+static bool cover_one(intptr_t *entry)
+{
+	intptr_t none = 0;
+
+	if (load_relaxed(entry))
+		return true;
+
+	size_t bytes = round_up(sizeof(struct leaf), near__os_page_size);
+	struct leaf *leaf = near__os_map(bytes, near__os_page_size);
+
+	if (!leaf)
+		return false;
+
+	intptr_t distance = (intptr_t)((uintptr_t)leaf - (uintptr_t)near__pagemap_zero);
+
+	if (cas_acq_rel(entry, &none, distance)) /* M2 */
+		near__arena_note(bytes);
+	else
+		near__os_unmap(leaf, bytes);
+	return true;
+}
+
+bool near__pagemap_cover(uintptr_t start, size_t bytes)
+{
+	uintptr_t last = start + bytes - 1;
+
+	if (!within(last) || last < start)
+		return false;
+	for (uintptr_t i = start >> PAGEMAP_LEAF_SHIFT; i <= last >> PAGEMAP_LEAF_SHIFT; i++) {
+		if (!cover_one(&near__pagemap_root[i]))
+			return false;
+	}
+	return true;
+}
+
+void near__pagemap_set(uintptr_t start, size_t pages, unsigned bin, uint32_t span)
+{
+	for (size_t i = 0; i < pages; i++) {
+		uintptr_t address = start + i * MAP_PAGE;
+		struct leaf *leaf = leaf_of(address);
+		size_t page = (address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1);
+
+		store_relaxed(&leaf->span[page], span);				    /* M0 */
+		store_relaxed(&leaf->bin[page], (uint16_t)(bin * BIN_WORDS)); /* M0 */
+	}
+}
+
+uint32_t near__pagemap_span(uintptr_t address)
+{
+	struct leaf *leaf = within(address) ? leaf_of(address) : NULL;
+
+	return leaf ? load_relaxed(&leaf->span[(address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1)]) : 0;
+}

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* Pools and stacks. Everything here is lock-free. */
+#include "meta/pool.h"
+
+#include "base/bits.h"
+#include "meta/arena.h"
+
+enum { INDEX_BITS = 10, INDEX_MASK = (1 << INDEX_BITS) - 1 };
+
+/* An index is the number of its segment and the position inside. Segment numbers start at 1, so no index is 0. */
+struct segment {
+	uint32_t number;
+	uint32_t records;
+	uint32_t first; /* offset of the first record */
+	uint32_t used;  /* fresh records taken; may run past `records`, which means none left */
+	struct slot slots[] ALIGNED(CACHE_LINE);
+};
+
+static struct segment *segment_make(struct pool *pool, unsigned node)
+{
+	struct segment *s = near__arena_alloc(POOL_SEGMENT_BYTES, POOL_SEGMENT_BYTES, node);
+
+	if (!s)
+		return NULL;
+
+	uint32_t number = fetch_add_relaxed(&pool->segments, 1u) + 1;
+
+	if (number >= POOL_MOST_SEGMENTS) {
+		fetch_sub_relaxed(&pool->segments, 1u);
+		return NULL; /* some 10^8 records: the arena keeps the 64 KiB */
+	}
+
+	size_t records = size_min((POOL_SEGMENT_BYTES - sizeof(*s)) / (pool->record_bytes + sizeof(struct slot)),
+				  1 << INDEX_BITS);
+	size_t first = round_up(sizeof(*s) + records * sizeof(struct slot), pool->record_align);
+
+	while (first + records * pool->record_bytes > POOL_SEGMENT_BYTES)
+		records--;
+	s->number = number;
+	s->records = (uint32_t)records;
+	s->first = (uint32_t)first;
+	store_release(&pool->at[number], s); /* pairs with S1 in segment_of */
+	return s;
+}
+
+static struct segment *segment_of(const struct pool *pool, uint32_t index)
+{
+	return load_acquire(&pool->at[index >> INDEX_BITS]); /* S1 */
+}
+
+static uint32_t take_from(struct segment *s)
+{
+	if (load_relaxed(&s->used) >= s->records)
+		return 0;
+
+	uint32_t position = fetch_add_relaxed(&s->used, 1u);
+
+	return position < s->records ? s->number << INDEX_BITS | position : 0;
+}
+
+uint32_t near__pool_take_fresh(struct pool *pool, unsigned node)
+{
+	for (;;) {
+		struct segment *s = load_acquire(&pool->current[node]); /* S3 */
+		uint32_t index = s ? take_from(s) : 0;
+
+		if (index)
+			return index;
+
+		struct segment *made = segment_make(pool, node);
+
+		if (!made)
+			return 0;
+		if (cas_acq_rel(&pool->current[node], &s, made)) /* S2 pairs with S3 */
+			continue;
+		/* Somebody was quicker. The segment has its number already, so its records go to the free ones. */
+		for (index = take_from(made); index; index = take_from(made))
+			near__pool_give(pool, index);
+	}
+}
+
+uint32_t near__pool_take(struct pool *pool, unsigned node)
+{
+	uint32_t index = near__stack_pop(&pool->free, pool);
+
+	return index ? index : near__pool_take_fresh(pool, node);
+}
+
+void near__pool_give(struct pool *pool, uint32_t index)
+{
+	near__stack_push(&pool->free, pool, index);
+}
+
+void *near__pool_record(const struct pool *pool, uint32_t index)
+{
+	struct segment *s = segment_of(pool, index);
+
+	return (char *)s + s->first + (index & INDEX_MASK) * pool->record_bytes;
+}
+
+struct slot *near__pool_slot(const struct pool *pool, uint32_t index)
+{
+	return &segment_of(pool, index)->slots[index & INDEX_MASK];
+}
+
+uint32_t near__pool_index(const struct pool *pool, uintptr_t address)
+{
+	const struct segment *s = (const struct segment *)round_down(address, POOL_SEGMENT_BYTES);
+
+	return s->number << INDEX_BITS | (uint32_t)((address - (uintptr_t)s - s->first) / pool->record_bytes);
+}
+
+uint32_t near__pool_end(const struct pool *pool)
+{
+	return (load_relaxed(&pool->segments) + 1) << INDEX_BITS;
+}
+
+void *near__pool_peek(const struct pool *pool, uint32_t index)
+{
+	struct segment *s = segment_of(pool, index);
+
+	if (!s || (index & INDEX_MASK) >= s->records || (index & INDEX_MASK) >= load_relaxed(&s->used))
+		return NULL;
+	return near__pool_record(pool, index);
+}
+
+static uint64_t head_of(uint64_t old, uint32_t index)
+{
+	return ((old >> 32) + 1) << 32 | index;
+}
+
+void near__stack_push(struct stack *stack, const struct pool *pool, uint32_t index)
+{
+	struct slot *slot = near__pool_slot(pool, index);
+	uint64_t head = load_relaxed(&stack->head);
+
+	do {
+		uint32_t top = (uint32_t)head;
+		unsigned depth = top ? load_relaxed(&near__pool_slot(pool, top)->depth) + 1u : 0;
+
+		store_relaxed(&slot->next, top);
+		store_relaxed(&slot->depth, (uint8_t)size_min(depth, UINT8_MAX));
+	} while (!cas_acq_rel(&stack->head, &head, head_of(head, index))); /* P0 */
+}
+
+uint32_t near__stack_pop(struct stack *stack, const struct pool *pool)
+{
+	uint64_t head = load_acquire(&stack->head); /* P1 */
+
+	while ((uint32_t)head) {
+		uint32_t next = load_relaxed(&near__pool_slot(pool, (uint32_t)head)->next);
+
+		if (cas_acq_rel(&stack->head, &head, head_of(head, next))) /* P1 */
+			return (uint32_t)head;
+	}
+	return 0;
+}

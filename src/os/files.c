@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* Small files, the standard error, and what the auxiliary vector tells. */
+#include <fcntl.h>
+#include <sys/auxv.h>
+
+#include "os/kernel.h"
+#include "os/os.h"
+
+size_t near__os_page_size = 4096;
+bool near__os_secure;
+
+void near__os_start(void)
+{
+	size_t page = getauxval(AT_PAGESZ);
+
+	if (page)
+		near__os_page_size = page;
+	near__os_secure = getauxval(AT_SECURE) != 0;
+}
+
+long near__os_read_file(const char *path, char *buffer, size_t size)
+{
+	long fd = KERNEL(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), total = 0;
+
+	if (fd < 0)
+		return -1;
+	while ((size_t)total < size - 1) {
+		long n = KERNEL(SYS_read, fd, buffer + total, size - 1 - (size_t)total);
+
+		if (n == -EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		total += n;
+	}
+	KERNEL(SYS_close, fd);
+	buffer[total] = '\0';
+	return total;
+}
+
+int near__os_write(int fd, const char *text, size_t length)
+{
+	while (length) {
+		long n = KERNEL(SYS_write, fd, text, length);
+
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return (int)-n;
+		text += n;
+		length -= (size_t)n;
+	}
+	return 0;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * Everything that the allocator wants of Linux, libnuma and liburcu: the one contract header of the layer.
+ *
+ * Functions that return int give 0 or a positive errno value. None changes errno, calls malloc (but for
+ * near__numa_load) or is a cancellation point. Sizes are bytes and, where memory is mapped, multiples of
+ * near__os_page_size.
+ */
+#ifndef NEAR_OS_OS_H
+#define NEAR_OS_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/compiler.h"
+
+/* ---- start ---------------------------------------------------------------------------------------- */
+
+/* Sets the two below from the auxiliary vector. No system call. */
+void near__os_start(void);
+
+extern size_t near__os_page_size;
+extern bool near__os_secure; /* AT_SECURE: the environment belongs to somebody else */
+
+/* ---- pages.c -------------------------------------------------------------------------------------- */
+
+/* Address space without memory, aligned; NULL when it cannot be had. */
+void *near__os_reserve(size_t bytes, size_t align);
+/* Reserved pages become zeroed memory. Fails where the kernel refuses (overcommit, RLIMIT_DATA, map count). */
+int near__os_commit(void *start, size_t bytes);
+/* Fresh zeroed memory, aligned; NULL when it cannot be had. */
+void *near__os_map(size_t bytes, size_t align);
+int near__os_unmap(void *start, size_t bytes);
+/* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
+int near__os_purge(void *start, size_t bytes);
+/* Grows or shrinks a mapping in place. On failure nothing changed. */
+int near__os_resize(void *start, size_t old_bytes, size_t new_bytes);
+/* Moves a mapping onto another one, which it replaces. On failure nothing moved. */
+int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes);
+/* The limit of address space (RLIMIT_AS), SIZE_MAX where there is none. */
+size_t near__os_address_limit(void);
+/* Whether address lies in the program break area, where another malloc may have lived before us. */
+bool near__os_in_break(uintptr_t address);
+
+/* ---- cpus.c --------------------------------------------------------------------------------------- */
+
+/* One more than the largest CPU number that can ever appear. At least 1. */
+unsigned near__os_possible_cpus(void);
+/* The CPU we are on, or -1 where the kernel does not say. */
+int near__os_cpu(void);
+
+/* ---- numa.c or no-numa.c -------------------------------------------------------------------------- */
+
+enum { OS_MAX_NODES = 512, OS_MAX_CPUS = 8192 };
+
+enum os_policy {
+	OS_POLICY_DEFAULT = 0, /* the numbers are those of get_mempolicy */
+	OS_POLICY_PREFERRED,
+	OS_POLICY_BIND,
+	OS_POLICY_INTERLEAVE,
+	OS_POLICY_LOCAL,
+	OS_POLICY_UNKNOWN = 255, /* get_mempolicy is refused */
+};
+
+/*
+ * Nodes with memory that we may use, numbered densely from 0. Filled by near__numa_load; before that and wherever
+ * nodes == 1 nothing needs to be bound.
+ */
+struct topology {
+	unsigned nodes;
+	unsigned policy;                /* enum os_policy */
+	uint16_t kernel_node[OS_MAX_NODES]; /* dense number -> the kernel's */
+	uint16_t node_of_cpu[OS_MAX_CPUS];  /* dense; CPUs of nodes without memory have their nearest */
+};
+
+extern struct topology near__topology;
+
+/* From /sys alone, without libnuma: whether more than one node has memory. */
+bool near__numa_many_nodes(void);
+/* Fills near__topology through libnuma. Calls malloc. Returns false, leaving one node, where it cannot. */
+bool near__numa_load(void);
+/* Prefers the dense node for memory not yet touched there. */
+int near__numa_bind(void *start, size_t bytes, unsigned node);
+/* The nodes by distance from `node`, itself first: order[0 .. nodes). */
+void near__numa_order(unsigned node, uint16_t *order);
+
+/* ---- rseq.c, membarrier.c ------------------------------------------------------------------------- */
+
+/* Whether restartable sequences can be used by this process; sets near__rseq_offset. */
+bool near__rseq_start(void);
+/* Registers the calling thread where libc does not. False: this thread has no rseq area. */
+bool near__rseq_register_thread(void);
+/* Registers the process for near__membarrier_fence. Call while single-threaded: it is dear later. */
+bool near__membarrier_start(void);
+/* No thread that was inside a section on `cpu` when this was called is in it still. */
+int near__membarrier_fence(unsigned cpu);
+
+/* ---- futex.c -------------------------------------------------------------------------------------- */
+
+/* Called when a lock is waited for and the process is not the one that started: a fork without handlers. */
+extern void (*near__os_on_new_process)(void);
+/* Notes that this process is the one that the locks belong to. */
+void near__os_note_process(void);
+
+/* ---- rcu.c or no-rcu.c ---------------------------------------------------------------------------- */
+
+/*
+ * Walkers read memory that can be unmapped between these two; may allocate, so never from malloc or free.
+ * Before near__rcu_load has succeeded they do nothing, and near__rcu_synchronize answers false.
+ */
+bool near__rcu_load(void);
+void near__rcu_read_lock(void);
+void near__rcu_read_unlock(void);
+/* All walkers that were inside have left. False where that cannot be known: then do not unmap. */
+bool near__rcu_synchronize(void);
+/* In the child of a fork: from now on near__rcu_synchronize answers false. */
+void near__rcu_after_fork(void);
+
+/* ---- files.c, message.c --------------------------------------------------------------------------- */
+
+/* Reads at most size-1 bytes and terminates them; the number read, or -1. Keeps no descriptor. */
+long near__os_read_file(const char *path, char *buffer, size_t size);
+/* Writes all of it; an errno value on failure. */
+int near__os_write(int fd, const char *text, size_t length);
+
+/* One line on stderr: "nearmalloc: " and the text, in one write. */
+void near__warn(const char *format, ...) PRINTF_LIKE(1, 2);
+/* The same, then abort(). */
+_Noreturn void near__die(const char *format, ...) PRINTF_LIKE(1, 2);
+
+#endif

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* Address space and memory. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "base/bits.h"
+#include "os/kernel.h"
+#include "os/os.h"
+
+static void *map(size_t bytes, int protection, int flags)
+{
+	return kernel_pointer(KERNEL(SYS_mmap, 0, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
+}
+
+/* Asks plainly first: neighbouring mappings tend to be aligned alike. Else asks for more and cuts. */
+static void *map_aligned(size_t bytes, size_t align, int protection, int flags)
+{
+	char *start = map(bytes, protection, flags);
+	size_t wanted;
+
+	if (!start || !((uintptr_t)start & (align - 1)))
+		return start;
+	near__os_unmap(start, bytes);
+	if (__builtin_add_overflow(bytes, align - near__os_page_size, &wanted))
+		return NULL;
+	start = map(wanted, protection, flags);
+	if (!start)
+		return NULL;
+
+	char *aligned = (char *)round_up((uintptr_t)start, align);
+	size_t before = (size_t)(aligned - start), after = wanted - before - bytes;
+
+	if (before)
+		near__os_unmap(start, before);
+	if (after)
+		near__os_unmap(aligned + bytes, after);
+	return aligned;
+}
+
+void *near__os_reserve(size_t bytes, size_t align)
+{
+	return map_aligned(bytes, align, PROT_NONE, MAP_NORESERVE);
+}
+
+int near__os_commit(void *start, size_t bytes)
+{
+	return (int)-KERNEL(SYS_mprotect, start, bytes, PROT_READ | PROT_WRITE);
+}
+
+void *near__os_map(size_t bytes, size_t align)
+{
+	return map_aligned(bytes, align, PROT_READ | PROT_WRITE, 0);
+}
+
+int near__os_unmap(void *start, size_t bytes)
+{
+	return (int)-KERNEL(SYS_munmap, start, bytes);
+}
+
+int near__os_purge(void *start, size_t bytes)
+{
+	return (int)-KERNEL(SYS_madvise, start, bytes, MADV_DONTNEED);
+}
+
+static int remap_result(long result)
+{
+	return kernel_pointer(result) ? 0 : (int)-result;
+}
+
+int near__os_resize(void *start, size_t old_bytes, size_t new_bytes)
+{
+	return remap_result(KERNEL(SYS_mremap, start, old_bytes, new_bytes, 0, 0));
+}
+
+int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes)
+{
+	return remap_result(
+		KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
+}
+
+size_t near__os_address_limit(void)
+{
+	struct rlimit limit;
+
+	if (KERNEL(SYS_prlimit64, 0, RLIMIT_AS, 0, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return SIZE_MAX;
+	return limit.rlim_cur;
+}
+
+/* Field 47 of /proc/self/stat, counted behind the command's closing parenthesis. 0 when it cannot be read. */
+static uintptr_t break_start(void)
+{
+	char buffer[2048];
+
+	if (near__os_read_file("/proc/self/stat", buffer, sizeof(buffer)) <= 0)
+		return 0;
+
+	const char *p = strrchr(buffer, ')');
+
+	for (int field = 2; p && field < 47; field++)
+		p = strchr(p + 1, ' ');
+	return p ? strtoul(p + 1, NULL, 10) : 0;
+}
+
+bool near__os_in_break(uintptr_t address)
+{
+	uintptr_t end = (uintptr_t)KERNEL(SYS_brk, 0), start = break_start();
+
+	/* Without /proc: a break never reaches further down than this in practice. */
+	if (!start)
+		start = end > 256 * MIB ? end - 256 * MIB : 0;
+	return address >= start && address < end;
+}

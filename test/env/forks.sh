@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the nearmalloc authors
+# packages:
+# timeout: 600
+#
+# fork and its relatives, while everything else goes on.
+. "$NEAR_SRC/test/lib.sh"
+. "$NEAR_SRC/test/common/modes.sh"
+
+forks() {
+	local what
+	for what in storm stdio_ring several_forkers atfork grandchildren raw_fork raw_fork_among_threads spawning size; do
+		try "forks: $what" 90 "$BIN/forks" $what
+	done
+}
+
+each_mode forks

@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the nearmalloc authors
+# packages:
+# timeout: 300
+#
+# Limits: of address space, data, locked memory, mappings.
+. "$NEAR_SRC/test/lib.sh"
+. "$NEAR_SRC/test/common/modes.sh"
+
+# within MIB CASE: the address space was limited before the program began
+within() {
+	try "limits: $2 in $1 MiB" 60 bash -c 'ulimit -v $1; exec "$2" "$3" "$4"' - $(($1 * 1024)) "$BIN/limits" "$2" "$1"
+}
+
+limits() {
+	local what mib
+	for mib in 64 96 256; do
+		within $mib address_space
+	done
+	within 64 threads_in_little
+	within 128 threads_in_little
+	for what in address_space_lowered data data_after_peak data_lowered mappings_end locked_memory locked_late \
+		locked_memory_limit; do
+		try "limits: $what" 60 "$BIN/limits" $what
+	done
+}
+
+each_mode limits

@@ -1,0 +1,114 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the nearmalloc authors
+# packages: util-linux
+# timeout: 200
+#
+# Strange places: no /proc and /sys, an almost empty root, no descriptors, few processes allowed, foreign privileges,
+# and a statically linked program.
+. "$NEAR_SRC/test/lib.sh"
+. "$NEAR_SRC/test/common/modes.sh"
+
+hide='mount --make-rprivate / && mount -t tmpfs none /proc && mount -t tmpfs none /sys && mount -t tmpfs none /etc'
+
+own_mounts=
+if unshare -m true 2>/dev/null; then
+	own_mounts='unshare -m'
+elif unshare -rm true 2>/dev/null; then
+	own_mounts='unshare -rm'
+fi
+
+without_proc() {
+	if [ -z "$own_mounts" ]; then
+		skip "no /proc, no /sys, no /etc ($mode)" "no mount namespaces here"
+		return
+	fi
+	try "no /proc, no /sys, no /etc" 30 env -u LD_PRELOAD $own_mounts sh -c "$hide"' && LD_PRELOAD=$1 exec "$2"' - \
+		"$NEAR_LIB" "$BIN/smoke"
+}
+
+# A root with nothing but the program and its libraries.
+make_root() {
+	local file
+	mkdir -p root/tmp
+	{
+		ldd "$BIN/smoke"
+		ldd "$NEAR_LIB"
+	} | grep -o '/[^ ]*' | sort -u | while read -r file; do
+		mkdir -p "root$(dirname "$file")"
+		cp -L "$file" "root$file"
+	done
+	cp "$BIN/smoke" root/smoke
+	cp "$NEAR_LIB" root/near.so
+}
+
+empty_root() {
+	if ! chroot / true 2>/dev/null; then
+		skip "an almost empty root ($mode)" "chroot needs root"
+		return
+	fi
+	[ -d root ] || make_root
+	loader=$(cd root && echo lib64/ld-linux* lib/ld-linux* | tr ' ' '\n' | grep -v '*' | head -n 1 | sed 's|^|/|')
+	# shellcheck disable=SC2046
+	timeout -s KILL 30 env $(mode_env) chroot root "$loader" --preload /near.so /smoke >out 2>&1
+	judge "an almost empty root" $? out
+}
+
+as_nobody() {
+	if [ "$(id -u)" -ne 0 ]; then
+		skip "no new threads or processes allowed ($mode)" "needs root to become somebody else"
+		return
+	fi
+	if ! setpriv --reuid 65534 --regid 65534 --clear-groups test -x "$BIN/smoke" -a -r "$NEAR_LIB"; then
+		skip "no new threads or processes allowed ($mode)" "nobody may not read the build directory"
+		return
+	fi
+	try "no new threads or processes allowed" 30 env -u LD_PRELOAD setpriv --reuid 65534 --regid 65534 \
+		--clear-groups bash -c 'ulimit -u 1; LD_PRELOAD=$1 exec "$2"' - "$NEAR_LIB" "$BIN/smoke"
+}
+
+# A program with foreign privileges heeds no environment. A preload that such a program accepts is one in
+# /etc/ld.so.preload; it gets an /etc of its own.
+privileged() {
+	if [ "$own_mounts" != 'unshare -m' ]; then
+		skip "privileged programs ignore the environment ($mode)" "needs root"
+		return
+	fi
+	# shellcheck disable=SC2046
+	timeout -s KILL 30 env $(mode_env confirm_conf:true,no_such_key:1) $own_mounts sh -c '
+		mount --make-rprivate / && mount -t tmpfs none /etc && echo "$1" >/etc/ld.so.preload && exec "$2" "$3"
+	' - "$NEAR_LIB" "$BIN/privileged" "$BIN/smoke" >out 2>&1
+	status=$?
+	if [ $status -eq 0 ] && grep -q nearmalloc out; then
+		status=1
+	fi
+	judge "privileged programs ignore the environment" $status out
+}
+
+static_program() {
+	if [ -z "${NEAR_STATIC:-}" ]; then
+		skip "statically linked ($mode)" "NEAR_STATIC names no archive"
+		return
+	fi
+	# shellcheck disable=SC2046,SC2086
+	timeout -s KILL 30 env $(mode_env) ./smoke-static >out 2>&1
+	judge "statically linked" $? out
+}
+
+if [ -n "${NEAR_STATIC:-}" ]; then
+	# shellcheck disable=SC2086
+	"$CC" -std=gnu11 -O1 -fno-builtin -D_GNU_SOURCE -pthread -static -I"$NEAR_SRC/test/common" -Wl,-u,malloc \
+		"$NEAR_SRC/test/env/smoke.c" "$NEAR_STATIC" ${NEAR_STATIC_LIBS-} -o smoke-static >link 2>&1 ||
+		not_ok "links statically" "$(tail -n 5 link)"
+fi
+
+places() {
+	without_proc
+	empty_root
+	as_nobody
+	privileged
+	static_program
+	try "all descriptors closed" 30 "$BIN/closed"
+}
+
+each_mode places
