@@ -221,5 +221,6 @@ TWIN(memalign) void *__libc_memalign(size_t align, size_t size);
 TWIN(valloc) void *__libc_valloc(size_t size);
 TWIN(pvalloc) void *__libc_pvalloc(size_t size);
 TWIN(posix_memalign) int __posix_memalign(void **out, size_t align, size_t size);
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 TWIN(mallinfo) struct mallinfo __libc_mallinfo(void);
 TWIN(mallopt) int __libc_mallopt(int parameter, int value);

@@ -80,8 +80,17 @@ int near_report(int fd)
 	return 0;
 }
 
+/* Many programs close stderr on their way out, so a copy is kept: the only descriptor that the library ever keeps. */
+static int report_fd = -1;
+
+__attribute__((constructor(102))) static void prepare_report(void)
+{
+	if (near__conf.stats_print)
+		report_fd = near__os_duplicate(2);
+}
+
 __attribute__((destructor)) static void report_at_exit(void)
 {
 	if (near__conf.stats_print)
-		near_report(2);
+		near_report(report_fd >= 0 ? report_fd : 2);
 }

@@ -55,7 +55,7 @@ struct bin {
 _Static_assert(sizeof(struct bin) == 8 * BIN_WORDS, "the sections address bins in words");
 
 /* Thread pointer to struct rseq; meaningful once near__rseq_ready() said so. Set once, before the fast paths open. */
-extern ptrdiff_t near__rseq_offset;
+extern HIDDEN ptrdiff_t near__rseq_offset;
 
 /* Fields of the kernel's struct rseq that the sections use. */
 #define RSEQ_CPU_ID 4

@@ -16,6 +16,8 @@
 #define HOT	      __attribute__((hot))
 #define ALIGNED(n)    __attribute__((aligned(n)))
 #define WEAK	      __attribute__((weak))
+/* For variables of the fast paths: declared hidden, they are addressed without a detour over the GOT. */
+#define HIDDEN __attribute__((visibility("hidden")))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* A word that two CPUs write has a line to itself; depot heads get two, for the adjacent-line prefetcher. */

@@ -138,12 +138,12 @@ static struct cpu_table *locked_table(void)
 /* A magazine came to a bin of the table, or left it. */
 void near__table_charge(struct cpu_table *table, unsigned bin, uintptr_t cursor, bool came)
 {
-	uint64_t bytes;
+	int64_t bytes;
 
 	if (cursor == NIL_CURSOR)
 		return;
-	bytes = (uint64_t)near__magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
-	fetch_add_relaxed(&table->charged, came ? bytes : 0 - bytes);
+	bytes = (int64_t)near__magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
+	fetch_add_relaxed(&table->charged, came ? bytes : -bytes);
 }
 
 uintptr_t near__bin_take_spare(unsigned bin)
@@ -179,7 +179,7 @@ bool near__bin_put_spare(unsigned bin, uintptr_t cursor)
 		done = near__locked_put_spare(&table->lock, &table->bins[bin], cursor);
 	}
 	if (done)
-		fetch_add_relaxed(&table->charged, capacity * near__class[bin_class(bin)].bytes);
+		fetch_add_relaxed(&table->charged, (int64_t)(capacity * near__class[bin_class(bin)].bytes));
 	return done;
 }
 
@@ -200,7 +200,7 @@ static uintptr_t exchange(unsigned bin, uintptr_t cursor, bool when_full)
 				: near__locked_exchange_empty(&table->lock, &table->bins[bin], cursor);
 	}
 	if (old) {
-		fetch_add_relaxed(&table->charged, capacity * near__class[bin_class(bin)].bytes);
+		fetch_add_relaxed(&table->charged, (int64_t)(capacity * near__class[bin_class(bin)].bytes));
 		near__table_charge(table, bin, old, false);
 	}
 	return old;

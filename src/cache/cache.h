@@ -32,7 +32,7 @@ struct cpu_table {
 	uint16_t node;
 	uint16_t cpu;
 	uint8_t *want;
-	uint64_t charged ALIGNED(CACHE_LINE);
+	int64_t charged ALIGNED(CACHE_LINE); /* may be below zero for a moment */
 	struct cpu_counts counts;
 	struct bin bins[] ALIGNED(CACHE_LINE);
 };
@@ -46,7 +46,7 @@ struct depot {
 
 extern struct pool near__magazines;
 extern struct depot *near__depot[OS_MAX_NODES];
-extern enum near_mode near__mode;
+extern HIDDEN enum near_mode near__mode;
 extern unsigned near__cpus; /* tables that can exist */
 extern struct cpu_table *near__table[OS_MAX_CPUS];
 extern uint64_t near__percpu_budget; /* bytes that `charged` should not exceed */
@@ -56,8 +56,8 @@ extern uint64_t near__drains;
  * Indexed by cpu_id + 2: entries 0 and 1 stand for "registration failed" and "not registered". local_base points
  * into the table at the row of the CPU's own node.
  */
-extern struct bin *near__cpu_base[OS_MAX_CPUS + 2];
-extern struct bin *near__local_base[OS_MAX_CPUS + 2];
+extern HIDDEN struct bin *near__cpu_base[OS_MAX_CPUS + 2];
+extern HIDDEN struct bin *near__local_base[OS_MAX_CPUS + 2];
 
 #define CPU_BASE   (near__cpu_base + 2)
 #define LOCAL_BASE (near__local_base + 2)
@@ -92,8 +92,11 @@ unsigned near__magazine_count(uintptr_t cursor);
 uintptr_t near__depot_pop(unsigned bin);
 /* Takes any magazine with objects of the bin: onto the stack, or into the spans when the depot is full. */
 void near__depot_push(unsigned bin, uintptr_t cursor);
-/* The magazine's objects into the spans, the magazine to the empty ones. */
-void near__depot_flush(unsigned bin, uintptr_t cursor);
+/*
+ * The magazine's objects into the spans, the magazine to the empty ones. False, and the magazine put on the stack:
+ * a signal handler interrupted the span lock.
+ */
+bool near__depot_flush(unsigned bin, uintptr_t cursor);
 /* All full magazines of a node into the spans. Returns bytes. */
 size_t near__depot_trim(unsigned node);
 
@@ -105,7 +108,7 @@ uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor);
 uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor);
 
 /* The cursor that stands in a bin without a magazine. */
-extern uint64_t near__nil_magazine[MAGAZINE_SLOTS];
+extern HIDDEN uint64_t near__nil_magazine[MAGAZINE_SLOTS];
 #define NIL_CURSOR ((uintptr_t)near__nil_magazine + MAGAZINE_TOP)
 
 ALWAYS_INLINE bool magazine_is_empty(uintptr_t cursor)

@@ -129,12 +129,14 @@ static void keep_full(unsigned bin, uintptr_t cursor)
 	push(&depot->full[bin_class(bin)], cursor);
 }
 
-void near__depot_flush(unsigned bin, uintptr_t cursor)
+bool near__depot_flush(unsigned bin, uintptr_t cursor)
 {
-	if (flush_objects(bin, cursor))
-		near__magazine_give(cursor, bin_node(bin));
-	else
-		keep_full(bin, cursor); /* a signal handler under the span lock: the depot needs none */
+	if (!flush_objects(bin, cursor)) {
+		keep_full(bin, cursor);
+		return false;
+	}
+	near__magazine_give(cursor, bin_node(bin));
+	return true;
 }
 
 void near__depot_push(unsigned bin, uintptr_t cursor)
@@ -156,8 +158,11 @@ size_t near__depot_trim(unsigned node)
 		uintptr_t cursor;
 
 		while ((cursor = near__depot_pop(bin))) {
-			bytes += (size_t)near__magazine_count(cursor) * near__class[class].bytes;
-			near__depot_flush(bin, cursor);
+			size_t objects = (size_t)near__magazine_count(cursor) * near__class[class].bytes;
+
+			if (!near__depot_flush(bin, cursor))
+				break;
+			bytes += objects;
 		}
 	}
 	return bytes;

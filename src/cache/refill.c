@@ -27,24 +27,27 @@ static struct hands take_spare(unsigned bin)
 	return magazine_is_empty(spare) ? (struct hands){.empty = spare} : (struct hands){.full = spare};
 }
 
+/* What a bin may hold whatever the budget says, so that a few large objects cannot starve the small ones. */
+enum { FLOOR_BYTES = 16 << 10 };
+
 /*
  * The capacity for the bin's next magazine: it doubles at every miss, up to what the class allows and the CPU's
- * budget has left.
+ * budget has left, of which classes beyond the fast path may use up only the first half.
  */
 static unsigned wanted(struct cpu_table *table, unsigned bin)
 {
 	const struct class_info *class = &near__class[bin_class(bin)];
-	uint64_t charged;
-	unsigned want;
+	int64_t left;
+	unsigned want, least = (unsigned)size_max(1, size_min(FLOOR_BYTES / class->bytes, class->capacity));
 
 	if (!table)
 		return 1;
 	want = load_relaxed(&table->want[bin]);
 	store_relaxed(&table->want[bin], (uint8_t)size_min(want * 2, class->capacity));
-	charged = load_relaxed(&table->charged);
-	if (charged + (uint64_t)want * class->bytes > near__percpu_budget)
-		want = charged < near__percpu_budget ? (unsigned)((near__percpu_budget - charged) / class->bytes) : 0;
-	return (unsigned)size_max(1, size_min(want, class->capacity));
+	left = (int64_t)(near__percpu_budget >> (class->bytes > CLASS_TABLE_LARGEST)) - load_relaxed(&table->charged);
+	if (left < (int64_t)want * class->bytes)
+		want = left > 0 ? (unsigned)((uint64_t)left / class->bytes) : 0;
+	return (unsigned)size_max(least, size_min(want, class->capacity));
 }
 
 /* ---- malloc --------------------------------------------------------------------------------------- */

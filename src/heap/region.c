@@ -39,10 +39,13 @@ static struct region *reserve(struct chunk_heap *heap, unsigned node)
 	return region;
 }
 
+static bool has_room(const struct region *region)
+{
+	return region && region->bytes - region->carved >= CHUNK_BYTES;
+}
+
 static bool carve_from(struct region *region, uintptr_t *base)
 {
-	if (region->bytes - region->carved < CHUNK_BYTES)
-		return false;
 	*base = region->base + region->carved;
 	if (near__os_commit((void *)*base, CHUNK_BYTES))
 		return false;
@@ -53,10 +56,7 @@ static bool carve_from(struct region *region, uintptr_t *base)
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base)
 {
 	/* Only the newest can have room: a region is left for good when it is full. */
-	if (heap->regions && carve_from(heap->regions, base))
-		return true;
-
-	struct region *region = reserve(heap, node);
+	struct region *region = has_room(heap->regions) ? heap->regions : reserve(heap, node);
 
 	return region && carve_from(region, base);
 }

@@ -66,6 +66,8 @@ void near__span_relink(struct span_list *list, struct span *span, uint32_t index
 {
 	span->used = (uint16_t)(span->fresh - near__bits_count(span->free, 0, SPAN_MOST_OBJECTS));
 	span->listed = false;
+	/* Whoever made the span, or was about to give it back, may have died with the page map half written. */
+	near__pagemap_set(span->start, near__class[span->class].pages, bin_of(span->node, span->class), index);
 	if (span->used < near__class[span->class].objects)
 		link_span(list, span, index);
 }

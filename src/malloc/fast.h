@@ -11,8 +11,8 @@
 
 #include "malloc/malloc.h"
 
-extern size_t near__small_limit;     /* sizes below it may try the fast path */
-extern uintptr_t near__pagemap_limit; /* (address >> PAGEMAP_LEAF_SHIFT) below it may be looked up */
+extern HIDDEN size_t near__small_limit;	     /* sizes below it may try the fast path */
+extern HIDDEN uintptr_t near__pagemap_limit; /* (address >> PAGEMAP_LEAF_SHIFT) below it may be looked up */
 
 ALWAYS_INLINE void *fast_malloc(size_t size)
 {

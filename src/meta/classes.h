@@ -33,9 +33,9 @@ struct class_info {
 	uint16_t capacity; /* pointers in a magazine at most */
 };
 
-extern struct class_info near__class[CLASSES + 1];
+extern HIDDEN struct class_info near__class[CLASSES + 1];
 /* (size + 15) / 16 -> the class's place in a table of bins, in words, for node 0: twice the class. */
-extern uint8_t near__class_slot[CLASS_TABLE_LARGEST / 16 + 1];
+extern HIDDEN uint8_t near__class_slot[CLASS_TABLE_LARGEST / 16 + 1];
 
 /* Computes the tables above; some microseconds. */
 void near__classes_start(void);

@@ -41,9 +41,9 @@ struct leaf {
 	uint32_t span[PAGEMAP_LEAF_PAGES];
 };
 
-extern intptr_t near__pagemap_root[PAGEMAP_ROOT_ENTRIES];
+extern HIDDEN intptr_t near__pagemap_root[PAGEMAP_ROOT_ENTRIES];
 /* Never written; not const, so that it takes no place in the file. */
-extern uint16_t near__pagemap_zero[PAGEMAP_LEAF_PAGES];
+extern HIDDEN uint16_t near__pagemap_zero[PAGEMAP_LEAF_PAGES];
 
 /* The bin of the object at `address`, as the place of its bin in a table, in words; 0: none. Within the map only. */
 ALWAYS_INLINE uint64_t pagemap_slot(uintptr_t address)

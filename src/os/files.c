@@ -39,6 +39,14 @@ long near__os_read_file(const char *path, char *buffer, size_t size)
 	return total;
 }
 
+int near__os_duplicate(int fd)
+{
+	enum { OUT_OF_THE_WAY = 200 };
+	long copy = KERNEL(SYS_fcntl, fd, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
+
+	return copy < 0 ? -1 : (int)copy;
+}
+
 int near__os_write(int fd, const char *text, size_t length)
 {
 	while (length) {

@@ -124,6 +124,8 @@ void near__rcu_after_fork(void);
 long near__os_read_file(const char *path, char *buffer, size_t size);
 /* Writes all of it; an errno value on failure. */
 int near__os_write(int fd, const char *text, size_t length);
+/* Another descriptor for the same file, out of the program's way and closed on exec; -1 on failure. */
+int near__os_duplicate(int fd);
 
 /* One line on stderr: "nearmalloc: " and the text, in one write. */
 void near__warn(const char *format, ...) PRINTF_LIKE(1, 2);

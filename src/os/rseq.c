@@ -12,12 +12,28 @@
 #include "os/kernel.h"
 #include "os/os.h"
 
+#include <features.h>
+
 enum { AREA_BYTES = 32, CPU_UNREGISTERED = -1, CPU_FAILED = -2 };
 
 ptrdiff_t near__rseq_offset;
 
-extern const ptrdiff_t __rseq_offset WEAK;
-extern const unsigned int __rseq_size WEAK;
+/* Weak where an older libc may be met at run time; in a static program a weak reference would not pull them in. */
+#if defined(PIC) || !defined(__GLIBC__) || !__GLIBC_PREREQ(2, 35)
+#define MAYBE WEAK
+#else
+#define MAYBE
+#endif
+
+extern const ptrdiff_t __rseq_offset MAYBE;
+extern const unsigned int __rseq_size MAYBE;
+
+static bool libc_registers(void)
+{
+	const unsigned int *volatile size = &__rseq_size;
+
+	return size && *size; /* glibc says 0 when it was told not to */
+}
 
 struct area {
 	uint32_t cpu_id_start;
@@ -49,8 +65,7 @@ bool near__rseq_start(void)
 {
 	if (!NEAR_SECTIONS)
 		return false;
-	/* glibc defines both symbols; a size of 0 says that it did not register. */
-	if (&__rseq_size && __rseq_size) {
+	if (libc_registers()) {
 		near__rseq_offset = __rseq_offset;
 		return rseq_cpu_id() >= 0;
 	}

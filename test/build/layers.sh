@@ -46,13 +46,13 @@ confined() {
 
 confined "locks are taken in heap, meta, the locked sections and by the drain only" \
 	'\b(lock_acquire|lock_try|pthread_mutex_lock|pthread_spin_lock|mtx_lock)\b' \
-	'base/lock\.h|heap/|meta/|arch/generic/|cache/drain\.c'
+	'base/lock\.h|heap/|meta/|arch/generic/|cache/drain\.c|cache/[a-z]*\.c:.*near__drain_lock'
 confined "only os calls the kernel" \
-	'#[[:space:]]*include[[:space:]]*<(sys/(mman|syscall|prctl|auxv|stat|uio|resource|sysinfo)|linux/|asm/|sched|fcntl|dlfcn|unistd|dirent|numa|poll)' \
+	'#[[:space:]]*include[[:space:]]*<(sys/(mman|syscall|prctl|auxv|stat|uio|resource|sysinfo)|linux/|asm/|sched|fcntl|dlfcn|dirent|numa|poll)' \
 	'os/|cli/'
 confined "only os knows libnuma" '\bnuma_[a-z]|<numa' 'os/numa\.c'
 confined "only os/rcu.c knows liburcu" '<urcu|\burcu_|\bsynchronize_rcu|\brcu_read_' 'os/rcu\.c'
-confined "only arch, cache and os know rseq" '\brseq_[a-z]+|__rseq_' 'arch/|cache/|os/|base/conf'
+confined "only arch, cache and os know rseq" '\brseq_cpu_id|\b__rseq_|near__rseq_offset|\bRSEQ_C|struct rseq' 'arch/|cache/|os/'
 confined "nothing is thread-local" '\b(__thread|_Thread_local|thread_local)\b' 'os/rseq\.c'
 confined "library code does not print through stdio" '<stdio\.h>' 'cli/'
 

@@ -8,8 +8,7 @@
 
 names="malloc free calloc realloc reallocarray posix_memalign aligned_alloc memalign valloc pvalloc cfree
 malloc_usable_size malloc_trim mallinfo mallinfo2 malloc_info malloc_stats mallopt free_sized free_aligned_sized"
-twins="__libc_malloc __libc_free __libc_calloc __libc_realloc __libc_reallocarray __libc_memalign __libc_valloc __libc_pvalloc
-__libc_mallinfo __libc_mallinfo2 __libc_mallopt"
+twins=$(printf '__libc_%s\n' $names)
 # new, new[] and delete, delete[]: plain, nothrow, aligned, aligned nothrow; delete also sized and sized aligned
 operators=$(printf '%s\n' _Zn{w,a}m{,RKSt9nothrow_t,St11align_val_t{,RKSt9nothrow_t}} \
 	_Zd{l,a}Pv{,m,RKSt9nothrow_t,St11align_val_t{,RKSt9nothrow_t},mSt11align_val_t})

@@ -88,10 +88,11 @@ check() {
 
 # --- modes -----------------------------------------------------------------
 
-# What the library says of itself: "rseq" or "locked"; nothing for a stand-in.
+# The mode that the library's report names: "rseq" or "locked"; nothing if the
+# library is another allocator.
 reported_mode() {
 	NEARMALLOC_CONF="${conf:+$conf,}stats_print:true" LD_PRELOAD=$near \
-		/usr/bin/env true 2>&1 | grep -m1 -owE 'rseq|locked'
+		/usr/bin/env true 2>&1 | sed -n 's/^ *mode  *\([a-z]*\).*/\1/p'
 }
 
 # each_mode FUNCTION: runs it in both modes, then ends the script.

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * pair_table: what one malloc and one free cost together, in one thread, by size, number of live objects, order of
+ * freeing, and whether the program touches its objects (writes one word in each of their cache lines).
+ *
+ *     lifo      allocate all, free them newest first
+ *     random    allocate all, free them in a random order
+ *     replace   keep all alive; free one at random and allocate another in its place
+ *
+ * The time is the thread's own, that of the median of many short batches, so that what else the machine does counts
+ * little; the least is told too. The first batches, with their page faults, do not count.
+ */
+#include "harness.h"
+
+enum {
+	MOST_LIVE = 1 << 16,
+	ORDERS = 1 << 16, /* length of the table of random numbers, read in order: the prefetcher hides it */
+	BATCHES = 31,
+	LINE = 64,
+};
+
+enum order { LIFO, RANDOM, REPLACE };
+
+static const char *const order_names[] = {"lifo", "random", "replace"};
+
+struct row {
+	size_t size;
+	uint32_t live;
+	enum order order;
+	bool touch;
+};
+
+static void *objects[MOST_LIVE];
+static uint32_t victims[ORDERS]; /* random: whole permutations one after the other; replace: any */
+static uint32_t victims_used;
+
+/* ---- the rows ------------------------------------------------------------------------------------- */
+
+static void print_row(struct row row)
+{
+	printf("size=%zu live=%u order=%s touch=%d\n", row.size, row.live, order_names[row.order], row.touch);
+}
+
+static void print_rows(void)
+{
+	static const size_t sizes[] = {64, 256, 1024};
+	static const uint32_t lives[] = {1, 32, 1024, 10000};
+
+	for (unsigned s = 0; s < 3; s++) {
+		for (unsigned l = 0; l < 4; l++) {
+			/* Of one object there is one order only. */
+			for (enum order order = lives[l] == 1 ? REPLACE : LIFO; order <= REPLACE; order++) {
+				print_row((struct row){sizes[s], lives[l], order, false});
+				print_row((struct row){sizes[s], lives[l], order, true});
+			}
+		}
+	}
+}
+
+static struct row row_of(char **argv)
+{
+	const char *order = parameter(argv, "order", "lifo");
+	struct row row = {
+		.size = parameter_number(argv, "size", 64),
+		.live = (uint32_t)parameter_number(argv, "live", 1),
+		.touch = parameter_number(argv, "touch", 0),
+	};
+
+	while (row.order <= REPLACE && strcmp(order, order_names[row.order]))
+		row.order++;
+	if (row.order > REPLACE || !row.live || row.live > MOST_LIVE || row.size < sizeof(uint64_t))
+		die("no such row");
+	return row;
+}
+
+/* ---- the work ------------------------------------------------------------------------------------- */
+
+static void make_victims(const struct row *row)
+{
+	uint64_t state = 0x9e3779b97f4a7c15;
+	uint32_t i = 0;
+
+	if (row->order == REPLACE) {
+		for (; i < ORDERS; i++)
+			victims[i] = random_below(&state, row->live);
+		victims_used = ORDERS;
+		return;
+	}
+	for (; i + row->live <= ORDERS; i += row->live) {
+		for (uint32_t j = 0; j < row->live; j++) {
+			uint32_t k = random_below(&state, j + 1);
+
+			victims[i + j] = victims[i + k];
+			victims[i + k] = j;
+		}
+	}
+	victims_used = i;
+}
+
+static inline __attribute__((always_inline)) void *get(const struct row *row, void *(*alloc)(size_t), bool touch)
+{
+	char *object = alloc(row->size);
+
+	if (touch) {
+		for (size_t i = 0; i < row->size; i += LINE)
+			*(volatile uint64_t *)(object + i) = i;
+	}
+	return object;
+}
+
+/* One pass over all objects, or for `replace` as many steps; *at walks along the victims. */
+static inline __attribute__((always_inline)) void pass(const struct row *row, uint32_t *at, bool touch)
+{
+	void *(*alloc)(size_t) = bench_malloc;
+	void (*release)(void *) = bench_free;
+	uint32_t n = row->live;
+
+	if (row->order == REPLACE) {
+		for (uint32_t i = 0; i < n; i++) {
+			uint32_t victim = victims[*at];
+
+			*at = *at + 1 < victims_used ? *at + 1 : 0;
+			release(objects[victim]);
+			objects[victim] = get(row, alloc, touch);
+		}
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		objects[i] = get(row, alloc, touch);
+	if (row->order == LIFO) {
+		for (uint32_t i = n; i-- > 0;)
+			release(objects[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		release(objects[victims[*at + i]]);
+	*at = *at + n < victims_used ? *at + n : 0;
+}
+
+static double pass_ns(const struct row *row, uint64_t passes)
+{
+	static uint32_t at;
+	uint64_t start = thread_ns();
+
+	if (row->touch) {
+		for (uint64_t i = 0; i < passes; i++)
+			pass(row, &at, true);
+	} else {
+		for (uint64_t i = 0; i < passes; i++)
+			pass(row, &at, false);
+	}
+	return (double)(thread_ns() - start) / (double)(passes * row->live);
+}
+
+/* Objects that are alive together must not overlap, and keep what was written. */
+static void check(const struct row *row)
+{
+	for (uint32_t i = 0; i < row->live; i++) {
+		if (!objects[i])
+			objects[i] = bench_malloc(row->size);
+		memset(objects[i], (int)(i & 0xff), row->size);
+		memcpy(objects[i], &i, sizeof(i));
+	}
+	for (uint32_t i = 0; i < row->live; i++) {
+		const unsigned char *object = objects[i];
+
+		if (memcmp(object, &i, sizeof(i)) || object[row->size - 1] != (i & 0xff))
+			die("object %u was overwritten", i);
+	}
+}
+
+static void fill(const struct row *row)
+{
+	for (uint32_t i = 0; i < row->live; i++)
+		objects[i] = bench_malloc(row->size);
+}
+
+static void empty(const struct row *row)
+{
+	for (uint32_t i = 0; i < row->live; i++) {
+		bench_free(objects[i]);
+		objects[i] = NULL;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	bool quick;
+	double ns[BATCHES];
+
+	if (argc < 2 || wants_rows(argv, &quick)) {
+		print_rows();
+		return 0;
+	}
+
+	struct row row = row_of(argv);
+	uint64_t batch_ns = parameter_number(argv, "batch_us", 1000) * 1000, passes = 1;
+
+	make_victims(&row);
+	if (row.order == REPLACE)
+		fill(&row);
+	/* The warm-up, which also finds how many passes a batch takes. */
+	while (pass_ns(&row, passes) * (double)(passes * row.live) < (double)batch_ns)
+		passes *= 2;
+	pass_ns(&row, passes);
+	for (unsigned i = 0; i < BATCHES; i++)
+		ns[i] = pass_ns(&row, passes);
+	if (row.order != REPLACE)
+		memset(objects, 0, sizeof(objects));
+	check(&row);
+	empty(&row);
+	report("ns_per_pair", median(ns, BATCHES), "lower");
+	report("ns_per_pair_least", ns[0], "lower");
+	report_process();
+	return 0;
+}
