@@ -7,6 +7,7 @@
  */
 #include "base/conf.h"
 #include "cache/cache.h"
+#include "os/os.h"
 
 POOL_DEFINE(near__magazines, MAGAZINE_BYTES, MAGAZINE_BYTES);
 struct depot *near__depot[OS_MAX_NODES];
@@ -36,6 +37,7 @@ static void push(struct stack *stack, uintptr_t cursor)
 {
 	uint32_t index = index_of(cursor);
 
+	near_invariant(base_of(cursor) != (uintptr_t)near__nil_magazine);
 	near__pool_slot(&near__magazines, index)->cursor = (uint16_t)(cursor & (MAGAZINE_BYTES - 1));
 	near__stack_push(stack, &near__magazines, index);
 }
@@ -69,6 +71,8 @@ uintptr_t near__magazine_prepare(uintptr_t cursor, unsigned capacity)
 {
 	uintptr_t bottom = base_of(cursor) + (MAGAZINE_CAPACITY - capacity) * 8;
 
+	near_invariant(capacity >= 1 && capacity <= MAGAZINE_CAPACITY);
+	near_invariant(!*(uintptr_t *)base_of(cursor));
 	*(uintptr_t *)bottom = 0; /* the sentinel: whatever the last user left there must not be popped */
 	slot_of(cursor)->capacity = (uint8_t)capacity;
 	return bottom;

@@ -95,6 +95,7 @@ static void recount(struct chunk *chunk)
 		longest = end - at > longest ? end - at : longest;
 		at = near__bits_next_clear(chunk->used, end, CHUNK_PAGES);
 	}
+	near_invariant(free == CHUNK_PAGES - near__bits_count(chunk->used, 0, CHUNK_PAGES));
 	chunk->free = (uint16_t)free;
 	chunk->longest = (uint16_t)longest;
 }
@@ -158,6 +159,7 @@ static unsigned take_dirt(struct chunk_heap *heap, struct chunk *chunk, unsigned
 {
 	unsigned dirty = near__bits_count(chunk->dirty, at, pages);
 
+	near_invariant(heap->dirty_free >= (size_t)dirty * MAP_PAGE);
 	near__bits_set(chunk->dirty, at, pages);
 	heap->dirty_free -= (size_t)dirty * MAP_PAGE;
 	return dirty;
@@ -224,6 +226,7 @@ static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, un
 {
 	struct chunk *chunk = chunk_at(index);
 
+	near_invariant(near__bits_count(chunk->used, at, pages) == pages);
 	unlink_chunk(heap, chunk);
 	near__bits_clear(chunk->used, at, pages);
 	recount(chunk);

@@ -157,6 +157,8 @@ size_t near__chunk_trim(unsigned node, size_t keep);
 /* A new chunk, committed, from the node's regions; false when none can be had. Under the chunk lock. */
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base);
 void near__chunk_rebuild(unsigned node);
+/* Binds regions that were made before the nodes were known. */
+void near__region_bind(unsigned node);
 
 /* ---- large.c -------------------------------------------------------------------------------------- */
 

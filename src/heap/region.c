@@ -39,6 +39,14 @@ static struct region *reserve(struct chunk_heap *heap, unsigned node)
 	return region;
 }
 
+void near__region_bind(unsigned node)
+{
+	const struct region *region = load_acquire(&near__heap[node]->chunks.regions);
+
+	for (; region; region = region->next)
+		near__numa_bind((void *)region->base, region->bytes, node);
+}
+
 static bool has_room(const struct region *region)
 {
 	return region && region->bytes - region->carved >= CHUNK_BYTES;

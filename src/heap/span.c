@@ -23,12 +23,22 @@ static struct span *span_at(uint32_t index)
 
 /* ---- the list; all under its lock ----------------------------------------------------------------- */
 
+static bool is_sound(const struct span *span)
+{
+	unsigned free = near__bits_count(span->free, 0, SPAN_MOST_OBJECTS);
+
+	return span->used + free == span->fresh && span->fresh <= near__class[span->class].objects &&
+	       near__bits_next_set(span->free, span->fresh, SPAN_MOST_OBJECTS) == SPAN_MOST_OBJECTS;
+}
+
 static void link_span(struct span_list *list, struct span *span, uint32_t index)
 {
 	unsigned objects = near__class[span->class].objects;
 	unsigned bucket = span->used * SPAN_BUCKETS / objects;
 	uint32_t first = list->first[bucket];
 
+	near_invariant(is_sound(span));
+	near_invariant(span->used < objects);
 	span->bucket = (uint8_t)bucket;
 	span->low = (uint16_t)((bucket * objects + SPAN_BUCKETS - 1) / SPAN_BUCKETS);
 	span->next = first;
@@ -43,6 +53,7 @@ static void link_span(struct span_list *list, struct span *span, uint32_t index)
 /* Call before `used` changes from or to 0. */
 static void unlink_span(struct span_list *list, struct span *span)
 {
+	near_invariant(span->listed);
 	if (span->prev)
 		span_at(span->prev)->next = span->next;
 	else
@@ -94,6 +105,7 @@ static unsigned take_from(struct span *span, void **top, unsigned want)
 	for (; got < want && span->fresh < class->objects; got++)
 		*top-- = (void *)(span->start + (size_t)span->fresh++ * class->bytes);
 	span->used = (uint16_t)(span->used + got);
+	near_invariant(is_sound(span));
 	return got;
 }
 

@@ -104,6 +104,7 @@ static void start_nodes(void)
 			return;
 		near__nodes = node + 1;
 	}
+	near__region_bind(0);
 }
 
 static enum near_mode choose_mode(void)

@@ -132,4 +132,12 @@ void near__warn(const char *format, ...) PRINTF_LIKE(1, 2);
 /* The same, then abort(). */
 _Noreturn void near__die(const char *format, ...) PRINTF_LIKE(1, 2);
 
+/* An invariant that --enable-debug checks. */
+#if NEAR_DEBUG
+#define near_invariant(condition) \
+	((condition) ? (void)0 : near__die("%s:%d: broken invariant: %s", __FILE__, __LINE__, #condition))
+#else
+#define near_invariant(condition) ((void)sizeof(condition))
+#endif
+
 #endif
