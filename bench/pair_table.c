@@ -50,7 +50,7 @@ static void print_rows(void)
 	for (unsigned s = 0; s < 3; s++) {
 		for (unsigned l = 0; l < 4; l++) {
 			/* Of one object there is one order only. */
-			for (enum order order = lives[l] == 1 ? REPLACE : LIFO; order <= REPLACE; order++) {
+			for (enum order order = LIFO; order <= (lives[l] == 1 ? LIFO : REPLACE); order++) {
 				print_row((struct row){sizes[s], lives[l], order, false});
 				print_row((struct row){sizes[s], lives[l], order, true});
 			}
@@ -114,13 +114,16 @@ static inline __attribute__((always_inline)) void pass(const struct row *row, ui
 {
 	void *(*alloc)(size_t) = bench_malloc;
 	void (*release)(void *) = bench_free;
-	uint32_t n = row->live;
+	uint32_t n = row->live, from = *at;
 
+	if (*at + 2 * n > victims_used)
+		*at = 0;
+	else
+		*at += n;
 	if (row->order == REPLACE) {
 		for (uint32_t i = 0; i < n; i++) {
-			uint32_t victim = victims[*at];
+			uint32_t victim = victims[from + i];
 
-			*at = *at + 1 < victims_used ? *at + 1 : 0;
 			release(objects[victim]);
 			objects[victim] = get(row, alloc, touch);
 		}
@@ -134,22 +137,38 @@ static inline __attribute__((always_inline)) void pass(const struct row *row, ui
 		return;
 	}
 	for (uint32_t i = 0; i < n; i++)
-		release(objects[victims[*at + i]]);
-	*at = *at + n < victims_used ? *at + n : 0;
+		release(objects[victims[from + i]]);
+}
+
+/* One object alive: nothing to remember, and the loop is all that is added to the pair. */
+static inline __attribute__((always_inline)) void pairs(const struct row *row, uint64_t n, bool touch)
+{
+	void *(*alloc)(size_t) = bench_malloc;
+	void (*release)(void *) = bench_free;
+
+	while (n--)
+		release(get(row, alloc, touch));
+}
+
+static inline __attribute__((always_inline)) void run(const struct row *row, uint64_t passes, bool touch)
+{
+	static uint32_t at;
+
+	if (row->live == 1)
+		pairs(row, passes, touch);
+	else
+		while (passes--)
+			pass(row, &at, touch);
 }
 
 static double pass_ns(const struct row *row, uint64_t passes)
 {
-	static uint32_t at;
 	uint64_t start = thread_ns();
 
-	if (row->touch) {
-		for (uint64_t i = 0; i < passes; i++)
-			pass(row, &at, true);
-	} else {
-		for (uint64_t i = 0; i < passes; i++)
-			pass(row, &at, false);
-	}
+	if (row->touch)
+		run(row, passes, true);
+	else
+		run(row, passes, false);
 	return (double)(thread_ns() - start) / (double)(passes * row->live);
 }
 

@@ -11,7 +11,8 @@
 
 enum {
 	CANDIDATES = 8,	       /* chunks looked at in a bucket */
-	DIRTY_MOST = 32 << 20, /* bytes of dirty free pages of a node beyond which empty chunks are purged */
+	DIRTY_MOST = 32 << 20, /* bytes of dirty free pages of a node beyond which chunks are purged, */
+	PURGE_LEAST = 1 << 20, /* those that have this many */
 };
 
 POOL_DEFINE(near__chunks, sizeof(struct chunk), CACHE_LINE);
@@ -195,6 +196,15 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 
 /* ---- giving memory back; under the lock ----------------------------------------------------------- */
 
+static size_t dirty_free_of(const struct chunk *chunk)
+{
+	unsigned pages = 0;
+
+	for (unsigned w = 0; w < CHUNK_WORDS; w++)
+		pages += (unsigned)__builtin_popcountll(chunk->dirty[w] & ~chunk->used[w]);
+	return (size_t)pages * MAP_PAGE;
+}
+
 /* Purges the dirty free pages of a chunk, whole kernel pages only. Returns bytes. */
 static size_t purge_chunk(struct chunk_heap *heap, struct chunk *chunk)
 {
@@ -232,7 +242,7 @@ static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, un
 	recount(chunk);
 	link_chunk(heap, chunk, index);
 	heap->dirty_free += (size_t)pages * MAP_PAGE;
-	if (heap->dirty_free > DIRTY_MOST && chunk->free == CHUNK_PAGES)
+	if (heap->dirty_free > DIRTY_MOST && dirty_free_of(chunk) >= PURGE_LEAST)
 		purge_chunk(heap, chunk);
 }
 
@@ -310,15 +320,6 @@ size_t near__chunk_trim(unsigned node, size_t keep)
 }
 
 /* ---- the child of a fork -------------------------------------------------------------------------- */
-
-static size_t dirty_free_of(const struct chunk *chunk)
-{
-	unsigned pages = 0;
-
-	for (unsigned w = 0; w < CHUNK_WORDS; w++)
-		pages += (unsigned)__builtin_popcountll(chunk->dirty[w] & ~chunk->used[w]);
-	return (size_t)pages * MAP_PAGE;
-}
 
 void near__chunk_rebuild(unsigned node)
 {

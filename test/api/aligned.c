@@ -11,11 +11,11 @@ static void *by_posix_memalign(size_t alignment, size_t size)
 	return p;
 }
 
-static void *(*const aligning[])(size_t, size_t) = { by_posix_memalign, aligned_alloc, memalign };
+static void *(*const aligning[])(size_t, size_t) = {by_posix_memalign, aligned_alloc, memalign};
 
 Test(aligned, every_alignment_to_a_gibibyte)
 {
-	static const size_t sizes[] = { 0, 1, 8, 24, 100, 1000, 4096, 5000, 70000, 300000, 3000000 };
+	static const size_t sizes[] = {0, 1, 8, 24, 100, 1000, 4096, 5000, 70000, 300000, 3000000};
 
 	for (size_t alignment = 8; alignment <= GIB; alignment *= 2) {
 		for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
@@ -26,7 +26,8 @@ Test(aligned, every_alignment_to_a_gibibyte)
 				cr_assert(aligned_to(p, alignment), "%p for %zu", (void *)p, alignment);
 				cr_assert(aligned_to(p, 16));
 				cr_assert_geq(malloc_usable_size(p), sizes[i]);
-				memset(p, 0x5a, malloc_usable_size(p) < MIB ? malloc_usable_size(p) : sizes[i]);
+				memset(p, 0x5a,
+				       malloc_usable_size(p) < MIB ? malloc_usable_size(p) : sizes[i]);
 				free(p);
 			}
 		}
@@ -88,7 +89,8 @@ Test(aligned, many_at_once_do_not_overlap)
 
 Test(posix_memalign, tells_EINVAL_and_leaves_the_pointer)
 {
-	static const size_t bad[] = { 0, 1, 2, 4, 3, 12, 24, 48, 100, 4095, 4097, SIZE_MAX, ((size_t)1 << 63) + 8 };
+	static const size_t bad[] = {
+		0, 1, 2, 4, 3, 12, 24, 48, 100, 4095, 4097, SIZE_MAX, ((size_t)1 << 63) + 8};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
 		void *p = (void *)16;
@@ -129,7 +131,7 @@ Test(memalign, rounds_an_odd_alignment_up)
 {
 	static const struct {
 		size_t given, got;
-	} rows[] = { { 0, 16 }, { 1, 16 }, { 3, 16 }, { 17, 32 }, { 24, 32 }, { 48, 64 }, { 100, 128 }, { 4097, 8192 } };
+	} rows[] = {{0, 16}, {1, 16}, {3, 16}, {17, 32}, {24, 32}, {48, 64}, {100, 128}, {4097, 8192}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		void *p = memalign(rows[i].given, 100);
@@ -142,7 +144,7 @@ Test(memalign, rounds_an_odd_alignment_up)
 
 Test(aligned_alloc, odd_alignments_are_refused_or_rounded_up)
 {
-	static const size_t odd[] = { 0, 3, 17, 24, 48, 100, 4097 };
+	static const size_t odd[] = {0, 3, 17, 24, 48, 100, 4097};
 
 	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
 		void *p;

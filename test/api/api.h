@@ -22,11 +22,18 @@
 
 /* Sizes that no allocator can serve. */
 static const size_t impossible[] = {
-	(size_t)PTRDIFF_MAX + 1, (size_t)PTRDIFF_MAX + 4096, SIZE_MAX / 2 + 4097, SIZE_MAX - 65536, SIZE_MAX - 4096,
-	SIZE_MAX - 4095,	 SIZE_MAX - 64,		     SIZE_MAX - 16,	  SIZE_MAX - 1,	    SIZE_MAX,
+	(size_t)PTRDIFF_MAX + 1,
+	(size_t)PTRDIFF_MAX + 4096,
+	SIZE_MAX / 2 + 4097,
+	SIZE_MAX - 65536,
+	SIZE_MAX - 4096,
+	SIZE_MAX - 4095,
+	SIZE_MAX - 64,
+	SIZE_MAX - 16,
+	SIZE_MAX - 1,
+	SIZE_MAX,
 };
 #define IMPOSSIBLE (sizeof(impossible) / sizeof(impossible[0]))
-
 
 /* The next size to try: all small ones, then on both sides of every sixteenth of a power of two. */
 static inline size_t next_size(size_t size)

@@ -7,16 +7,58 @@
 
 /* An allocator that leaves one of these to libc mixes two heaps. */
 static const char *const all_names[] = {
-	"malloc", "free", "calloc", "realloc", "reallocarray", "posix_memalign", "aligned_alloc", "memalign", "valloc",
-	"pvalloc", "cfree", "malloc_usable_size", "malloc_trim", "mallinfo", "mallinfo2", "malloc_info", "malloc_stats",
-	"mallopt", "free_sized", "free_aligned_sized", "__libc_malloc", "__libc_free", "__libc_calloc",
-	"__libc_realloc", "__libc_memalign", "__libc_valloc", "__libc_pvalloc", "__libc_cfree", "__libc_reallocarray",
-	"__posix_memalign", "__libc_mallinfo", "__libc_mallopt",
-	"_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t", "_ZnwmSt11align_val_t",
-	"_ZnamSt11align_val_t", "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t", "_ZdlPv",
-	"_ZdaPv", "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t", "_ZdlPvm", "_ZdaPvm", "_ZdlPvSt11align_val_t",
-	"_ZdaPvSt11align_val_t", "_ZdlPvmSt11align_val_t", "_ZdaPvmSt11align_val_t",
-	"_ZdlPvSt11align_val_tRKSt9nothrow_t", "_ZdaPvSt11align_val_tRKSt9nothrow_t",
+	"malloc",
+	"free",
+	"calloc",
+	"realloc",
+	"reallocarray",
+	"posix_memalign",
+	"aligned_alloc",
+	"memalign",
+	"valloc",
+	"pvalloc",
+	"cfree",
+	"malloc_usable_size",
+	"malloc_trim",
+	"mallinfo",
+	"mallinfo2",
+	"malloc_info",
+	"malloc_stats",
+	"mallopt",
+	"free_sized",
+	"free_aligned_sized",
+	"__libc_malloc",
+	"__libc_free",
+	"__libc_calloc",
+	"__libc_realloc",
+	"__libc_memalign",
+	"__libc_valloc",
+	"__libc_pvalloc",
+	"__libc_cfree",
+	"__libc_reallocarray",
+	"__posix_memalign",
+	"__libc_mallinfo",
+	"__libc_mallopt",
+	"_Znwm",
+	"_Znam",
+	"_ZnwmRKSt9nothrow_t",
+	"_ZnamRKSt9nothrow_t",
+	"_ZnwmSt11align_val_t",
+	"_ZnamSt11align_val_t",
+	"_ZnwmSt11align_val_tRKSt9nothrow_t",
+	"_ZnamSt11align_val_tRKSt9nothrow_t",
+	"_ZdlPv",
+	"_ZdaPv",
+	"_ZdlPvRKSt9nothrow_t",
+	"_ZdaPvRKSt9nothrow_t",
+	"_ZdlPvm",
+	"_ZdaPvm",
+	"_ZdlPvSt11align_val_t",
+	"_ZdaPvSt11align_val_t",
+	"_ZdlPvmSt11align_val_t",
+	"_ZdaPvmSt11align_val_t",
+	"_ZdlPvSt11align_val_tRKSt9nothrow_t",
+	"_ZdaPvSt11align_val_tRKSt9nothrow_t",
 };
 
 static const char *home_of(const char *name)
@@ -30,8 +72,8 @@ static const char *home_of(const char *name)
 /* Names that no libc exports under __libc_ are ours to leave out: only those that glibc has must be caught. */
 static bool may_be_missing(const char *name)
 {
-	static const char *const optional[] = { "__libc_cfree", "__libc_reallocarray", "__posix_memalign",
-						"__libc_mallinfo", "__libc_mallopt" };
+	static const char *const optional[] = {"__libc_cfree", "__libc_reallocarray", "__posix_memalign",
+					       "__libc_mallinfo", "__libc_mallopt"};
 	for (size_t i = 0; i < sizeof(optional) / sizeof(optional[0]); i++) {
 		if (strcmp(name, optional[i]) == 0)
 			return dlsym(RTLD_DEFAULT, name) == NULL;
@@ -45,7 +87,8 @@ Test(names, all_from_one_library)
 
 	for (size_t i = 0; i < sizeof(all_names) / sizeof(all_names[0]); i++) {
 		if (!may_be_missing(all_names[i]))
-			cr_expect_str_eq(home_of(all_names[i]), home, "%s is in %s", all_names[i], home_of(all_names[i]));
+			cr_expect_str_eq(home_of(all_names[i]), home, "%s is in %s", all_names[i],
+					 home_of(all_names[i]));
 	}
 }
 

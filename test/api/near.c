@@ -183,7 +183,8 @@ Test(near_stats, adds_up)
 	cr_expect_geq(stats.allocated, 10 * MIB);
 	cr_expect_geq(stats.large, 10 * MIB);
 	cr_expect_geq(stats.mapped, stats.allocated);
-	cr_expect_leq(stats.allocated + stats.cached_cpu + stats.cached_depot + stats.free_span + stats.metadata,
+	cr_expect_leq(stats.allocated + stats.cached_cpu + stats.cached_depot + stats.free_span +
+			      stats.metadata,
 		      stats.mapped);
 	free(p);
 }

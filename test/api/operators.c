@@ -41,7 +41,8 @@ Test(operators, aligned)
 {
 	for (size_t alignment = 1; alignment <= 4 * MIB; alignment *= 2) {
 		for (size_t size = 0; size < 600 * KIB; size = size * 5 + 24) {
-			void *p = cxx_new_aligned(size, alignment), *q = cxx_new_array_aligned(size, alignment);
+			void *p = cxx_new_aligned(size, alignment),
+			     *q = cxx_new_array_aligned(size, alignment);
 
 			cr_assert(p != NULL && q != NULL && p != q);
 			cr_assert(aligned_to(p, alignment) && aligned_to(q, alignment));

@@ -176,9 +176,10 @@ Test(malloc_stats, survives_a_closed_stderr)
 
 Test(mallopt, accepts_every_parameter_of_glibc)
 {
-	static const int rows[][2] = { { M_MXFAST, 64 },	{ M_TRIM_THRESHOLD, 1 << 20 }, { M_TOP_PAD, 0 },
-				       { M_MMAP_THRESHOLD, 1 << 20 }, { M_MMAP_MAX, 0 },	 { M_CHECK_ACTION, 3 },
-				       { M_PERTURB, 0 },	{ M_ARENA_TEST, 2 },	       { M_ARENA_MAX, 1 } };
+	static const int rows[][2] = {
+		{M_MXFAST, 64},	 {M_TRIM_THRESHOLD, 1 << 20}, {M_TOP_PAD, 0}, {M_MMAP_THRESHOLD, 1 << 20},
+		{M_MMAP_MAX, 0}, {M_CHECK_ACTION, 3},	      {M_PERTURB, 0}, {M_ARENA_TEST, 2},
+		{M_ARENA_MAX, 1}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		cr_expect_eq(mallopt(rows[i][0], rows[i][1]), 1, "mallopt(%d)", rows[i][0]);

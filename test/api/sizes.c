@@ -116,7 +116,7 @@ Test(malloc, massive_blocks)
 {
 	static const struct {
 		size_t size, alignment;
-	} rows[] = { { 256 * MIB, 16 }, { 512 * MIB, 4096 }, { GIB, 16 }, { GIB, 2 * MIB }, { 2 * GIB, 16 } };
+	} rows[] = {{256 * MIB, 16}, {512 * MIB, 4096}, {GIB, 16}, {GIB, 2 * MIB}, {2 * GIB, 16}};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		unsigned char *p = opaque(memalign(rows[i].alignment, rows[i].size));

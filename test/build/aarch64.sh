@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 # packages: gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user
-# timeout: 240
+# timeout: 420
 #
 # Cross-built for aarch64, its critical sections assembled; run in locked mode, for qemu-user knows no rseq.
 . "$NEAR_SRC/test/build/lib.sh"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
-# timeout: 420
+# timeout: 600
 #
 # make distcheck: the tarball builds from a read-only source, passes the unit and interface tests, installs,
 # uninstalls and cleans up behind itself.

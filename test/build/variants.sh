@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
-# timeout: 300
+# timeout: 420
 #
 # Each option of configure builds, out of the source tree, and the result serves an example program, preloaded.
 . "$NEAR_SRC/test/build/lib.sh"
@@ -13,7 +13,7 @@ variant() {
 	local name=$1
 	shift
 	check "variants: $name configures" configured "$name" --disable-static "$@" &&
-		check "variants: $name builds" built "$name" all &&
+		check "variants: $name builds" built "$name" libnearmalloc.la &&
 		check "variants: $name runs" env LD_PRELOAD="$PWD/$name/.libs/libnearmalloc.so.0" ./example &&
 		check "variants: $name runs in locked mode" \
 			env LD_PRELOAD="$PWD/$name/.libs/libnearmalloc.so.0" NEARMALLOC_CONF=rseq:off,abort_conf:true ./example

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 # packages: gcc clang libnuma-dev liburcu-dev
-# timeout: 240
+# timeout: 420
 #
 # The library and the command compile without a warning, with gcc and clang, for release and with the run-time
 # checks.

@@ -45,7 +45,8 @@ static inline void check_failed(const char *file, int line, const char *what)
 {
 	char text[400];
 
-	snprintf(text, sizeof(text), "%s:%d: not true: %s (errno %d, pid %d)\n", file, line, what, errno, (int)getpid());
+	snprintf(text, sizeof(text), "%s:%d: not true: %s (errno %d, pid %d)\n", file, line, what, errno,
+		 (int)getpid());
 	say(2, text);
 	abort();
 }
@@ -79,7 +80,7 @@ static inline uint64_t now_ns(void)
 
 static inline void nap_ms(unsigned ms)
 {
-	struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
 
 	while (nanosleep(&pause, &pause) != 0 && errno == EINTR)
 		continue;

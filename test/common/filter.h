@@ -18,17 +18,12 @@ struct filtered_call {
 };
 
 static const struct filtered_call filtered_calls[] = {
-	{ "rseq", SYS_rseq },
-	{ "membarrier", SYS_membarrier },
-	{ "mbind", SYS_mbind },
-	{ "get_mempolicy", SYS_get_mempolicy },
-	{ "getcpu", SYS_getcpu },
-	{ "madvise", SYS_madvise },
-	{ "mremap", SYS_mremap },
-	{ "prctl", SYS_prctl },
-	{ "getrandom", SYS_getrandom },
-	{ "sched_getaffinity", SYS_sched_getaffinity },
-	{ "clone3", SYS_clone3 },
+	{"rseq", SYS_rseq},	      {"membarrier", SYS_membarrier},
+	{"mbind", SYS_mbind},	      {"get_mempolicy", SYS_get_mempolicy},
+	{"getcpu", SYS_getcpu},	      {"madvise", SYS_madvise},
+	{"mremap", SYS_mremap},	      {"prctl", SYS_prctl},
+	{"getrandom", SYS_getrandom}, {"sched_getaffinity", SYS_sched_getaffinity},
+	{"clone3", SYS_clone3},
 };
 
 enum { FILTERED_CALLS = sizeof(filtered_calls) / sizeof(filtered_calls[0]) };
@@ -37,15 +32,18 @@ enum { FILTERED_CALLS = sizeof(filtered_calls) / sizeof(filtered_calls[0]) };
 static inline int filter_install(const char *name, int error)
 {
 	struct sock_filter code[2 * FILTERED_CALLS + 2];
-	struct sock_fprog program = { .filter = code };
+	struct sock_fprog program = {.filter = code};
 	unsigned short length = 0;
 
-	code[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+	code[length++] =
+		(struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
 	for (unsigned i = 0; i < FILTERED_CALLS; i++) {
 		if (strcmp(name, "all") != 0 && strcmp(name, filtered_calls[i].name) != 0)
 			continue;
-		code[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, filtered_calls[i].number, 0, 1);
-		code[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error);
+		code[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+							      filtered_calls[i].number, 0, 1);
+		code[length++] =
+			(struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error);
 	}
 	if (length == 1)
 		return -1;

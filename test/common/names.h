@@ -37,7 +37,8 @@ extern void *CXX(cxx_new_nothrow(size_t, const struct nothrow *), _ZnwmRKSt9noth
 extern void *CXX(cxx_new_array_nothrow(size_t, const struct nothrow *), _ZnamRKSt9nothrow_t) WEAK;
 extern void *CXX(cxx_new_aligned(size_t, size_t), _ZnwmSt11align_val_t) WEAK;
 extern void *CXX(cxx_new_array_aligned(size_t, size_t), _ZnamSt11align_val_t) WEAK;
-extern void *CXX(cxx_new_aligned_nothrow(size_t, size_t, const struct nothrow *), _ZnwmSt11align_val_tRKSt9nothrow_t) WEAK;
+extern void *CXX(cxx_new_aligned_nothrow(size_t, size_t, const struct nothrow *),
+		 _ZnwmSt11align_val_tRKSt9nothrow_t) WEAK;
 extern void *CXX(cxx_new_array_aligned_nothrow(size_t, size_t, const struct nothrow *),
 		 _ZnamSt11align_val_tRKSt9nothrow_t) WEAK;
 extern void CXX(cxx_delete(void *), _ZdlPv) WEAK;
@@ -50,7 +51,8 @@ extern void CXX(cxx_delete_aligned(void *, size_t), _ZdlPvSt11align_val_t) WEAK;
 extern void CXX(cxx_delete_array_aligned(void *, size_t), _ZdaPvSt11align_val_t) WEAK;
 extern void CXX(cxx_delete_sized_aligned(void *, size_t, size_t), _ZdlPvmSt11align_val_t) WEAK;
 extern void CXX(cxx_delete_array_sized_aligned(void *, size_t, size_t), _ZdaPvmSt11align_val_t) WEAK;
-extern void CXX(cxx_delete_aligned_nothrow(void *, size_t, const struct nothrow *), _ZdlPvSt11align_val_tRKSt9nothrow_t) WEAK;
+extern void CXX(cxx_delete_aligned_nothrow(void *, size_t, const struct nothrow *),
+		_ZdlPvSt11align_val_tRKSt9nothrow_t) WEAK;
 extern void CXX(cxx_delete_array_aligned_nothrow(void *, size_t, const struct nothrow *),
 		_ZdaPvSt11align_val_tRKSt9nothrow_t) WEAK;
 

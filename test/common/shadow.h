@@ -18,8 +18,8 @@
 
 struct block {
 	unsigned char *ptr;
-	size_t size;      /* filled; asked for, or the usable size */
-	size_t asked;     /* what a sized free must be told */
+	size_t size;	  /* filled; asked for, or the usable size */
+	size_t asked;	  /* what a sized free must be told */
 	size_t alignment; /* 0: from a function without one */
 	uint64_t key;
 };
@@ -27,11 +27,11 @@ struct block {
 struct shadow {
 	struct block *blocks;
 	unsigned count;
-	bool may_fail;          /* NULL with ENOMEM is an answer, not an error */
-	size_t max;             /* sizes stay below */
+	bool may_fail; /* NULL with ENOMEM is an answer, not an error */
+	size_t max;    /* sizes stay below */
 	uint64_t random;
 	unsigned long failures; /* refusals met */
-	unsigned long done;     /* blocks obtained */
+	unsigned long done;	/* blocks obtained */
 };
 
 /* Whole contents of small blocks; of big ones this much at both ends, and a word in every page between. */
@@ -42,7 +42,7 @@ static inline void block_words(const struct block *b, bool fill)
 	size_t words = b->size / 8, edge = FULLY_FILLED / 8;
 	uint64_t *word = (uint64_t *)(void *)b->ptr;
 
-	for (size_t i = 0; i < words; i += i > edge && i + edge < words ? 512 : 1) {
+	for (size_t i = 0; i<words; i += i> edge && i + edge < words ? 512 : 1) {
 		uint64_t value = (b->key + i) * 0x9e3779b97f4a7c15u;
 
 		if (fill)
@@ -71,8 +71,9 @@ static inline void block_verify(const struct block *b)
 
 static inline void shadow_open(struct shadow *s, unsigned count, size_t max, uint64_t seed)
 {
-	*s = (struct shadow){ .count = count, .max = max, .random = seed * 2654435761u + 88172645463325252u };
-	s->blocks = mmap(NULL, count * sizeof(s->blocks[0]), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	*s = (struct shadow){.count = count, .max = max, .random = seed * 2654435761u + 88172645463325252u};
+	s->blocks = mmap(NULL, count * sizeof(s->blocks[0]), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	CHECK(s->blocks != MAP_FAILED);
 }
 
@@ -117,7 +118,8 @@ static inline void *shadow_obtain(struct shadow *s, struct block *b)
 		return near_version && random_below(r, 2) ? pvalloc(b->asked) : valloc(b->asked);
 	case 7:
 		b->alignment = align > 16 ? align : 16;
-		return cxx_new_aligned_nothrow ? cxx_new_aligned_nothrow(b->asked, b->alignment, NULL) : memalign(b->alignment, b->asked);
+		return cxx_new_aligned_nothrow ? cxx_new_aligned_nothrow(b->asked, b->alignment, NULL)
+					       : memalign(b->alignment, b->asked);
 	case 8:
 		return cxx_new_nothrow ? cxx_new_nothrow(b->asked, NULL) : malloc(b->asked);
 	default:
@@ -129,7 +131,8 @@ static inline void shadow_check_new(struct block *b, bool whole)
 {
 	uintptr_t address = (uintptr_t)b->ptr;
 
-	CHECK(address % (b->alignment > 16 ? b->alignment : 16) == 0 || (b->asked < 16 && b->alignment <= 16));
+	CHECK(address % (b->alignment > 16 ? b->alignment : 16) == 0 ||
+	      (b->asked < 16 && b->alignment <= 16));
 	CHECK(malloc_usable_size(b->ptr) >= b->asked);
 	b->size = whole ? malloc_usable_size(b->ptr) : b->asked;
 	if (b->size > b->asked + b->asked / 8 + 4096)

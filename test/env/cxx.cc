@@ -18,8 +18,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                                                                             \
-	((condition) ? (void)0 : (fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition), abort()))
+#define CHECK(condition)       \
+	((condition) ? (void)0 \
+		     : (fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition), abort()))
 
 static volatile std::size_t huge = SIZE_MAX - 4096, beyond = std::size_t(1) << 62;
 static int handler_calls;
@@ -72,7 +73,7 @@ static void without_handler()
 	each_form([](auto call) { CHECK(throws<std::bad_alloc>(call)); });
 	CHECK(::operator new(huge, std::nothrow) == nullptr);
 	CHECK(::operator new[](huge, std::nothrow) == nullptr);
-	CHECK(::operator new(huge, std::align_val_t{4096}, std::nothrow) == nullptr);
+	CHECK(::operator new (huge, std::align_val_t{4096}, std::nothrow) == nullptr);
 	CHECK(::operator new[](huge, std::align_val_t{4096}, std::nothrow) == nullptr);
 	CHECK(throws<std::bad_alloc>([] { std::vector<char>(std::size_t(1) << 62); }) ||
 	      throws<std::length_error>([] { std::vector<char>(std::size_t(1) << 62); }));
@@ -173,9 +174,9 @@ static void sized_forms()
 		::operator delete(p, size);
 		p = ::operator new[](size);
 		::operator delete[](p, size);
-		p = ::operator new(size, std::align_val_t{1024});
+		p = ::operator new (size, std::align_val_t{1024});
 		CHECK(reinterpret_cast<std::uintptr_t>(p) % 1024 == 0);
-		::operator delete(p, size, std::align_val_t{1024});
+		::operator delete (p, size, std::align_val_t{1024});
 		p = ::operator new[](size, std::align_val_t{1024});
 		::operator delete[](p, size, std::align_val_t{1024});
 		CHECK(errno == 4711);

@@ -88,11 +88,11 @@ static void by_last_thread(void)
 }
 
 static const struct test_case cases[] = {
-	{ "exit", by_exit },
-	{ "quick_exit", by_quick_exit },
-	{ "return", by_return },
-	{ "pthread_exit", by_pthread_exit },
-	{ "last_thread", by_last_thread },
+	{"exit", by_exit},
+	{"quick_exit", by_quick_exit},
+	{"return", by_return},
+	{"pthread_exit", by_pthread_exit},
+	{"last_thread", by_last_thread},
 };
 
 int main(int argc, char **argv)

@@ -42,7 +42,8 @@ static void *use_streams(void *arg)
 
 		CHECK(out != NULL);
 		for (int i = 0; i < 3000; i++)
-			fprintf(out, "%d %s\n", i, "a line that makes the buffer grow, under the lock of the stream");
+			fprintf(out, "%d %s\n", i,
+				"a line that makes the buffer grow, under the lock of the stream");
 		fclose(out);
 		out = fmemopen(text, size, "r");
 		CHECK(out != NULL);
@@ -126,17 +127,17 @@ static void fork_among(void *(*const others[])(void *), unsigned count, unsigned
 
 static void storm(void)
 {
-	static void *(*const others[])(void *) = { hammer, hammer, use_streams };
+	static void *(*const others[])(void *) = {hammer, hammer, use_streams};
 
-	fork_among(others, 3, scaled(600));
+	fork_among(others, 3, scaled(400));
 }
 
 /* A thread in a stream waits for memory, another in fflush(NULL) waits for the stream, fork waits for the list. */
 static void stdio_ring(void)
 {
-	static void *(*const others[])(void *) = { use_streams, flush_all, hammer };
+	static void *(*const others[])(void *) = {use_streams, flush_all, hammer};
 
-	fork_among(others, 3, scaled(1200));
+	fork_among(others, 3, scaled(700));
 }
 
 static void *fork_too(void *arg)
@@ -157,7 +158,7 @@ static void *fork_too(void *arg)
 
 static void several_forkers(void)
 {
-	static void *(*const others[])(void *) = { hammer, fork_too, fork_too, fork_too };
+	static void *(*const others[])(void *) = {hammer, fork_too, fork_too, fork_too};
 
 	fork_among(others, 4, scaled(150));
 }
@@ -185,7 +186,7 @@ __attribute__((section(".preinit_array"), used)) static void (*preinit)(int, cha
 
 static void atfork(void)
 {
-	static void *(*const others[])(void *) = { hammer, use_streams };
+	static void *(*const others[])(void *) = {hammer, use_streams};
 
 	CHECK(handlers_wanted);
 	CHECK(pthread_atfork(handler_allocates, handler_allocates, handler_allocates) == 0);
@@ -273,7 +274,7 @@ static pid_t vfork_true(void)
 static pid_t spawn_true(void)
 {
 	static char name[] = "true";
-	char *argv[] = { name, NULL };
+	char *argv[] = {name, NULL};
 	pid_t pid = -1;
 
 	CHECK(posix_spawn(&pid, "/bin/true", NULL, NULL, argv, environ) == 0);
@@ -313,7 +314,7 @@ static void spawning(void)
 /* Children leave garbage of dead threads behind; the parent must not pay for it: its size stays. */
 static void parent_keeps_its_size(void)
 {
-	static void *(*const others[])(void *) = { hammer };
+	static void *(*const others[])(void *) = {hammer};
 	long before;
 
 	fork_among(others, 1, 20);
@@ -324,15 +325,15 @@ static void parent_keeps_its_size(void)
 }
 
 static const struct test_case cases[] = {
-	{ "storm", storm },
-	{ "stdio_ring", stdio_ring },
-	{ "several_forkers", several_forkers },
-	{ "atfork", atfork },
-	{ "grandchildren", grandchildren },
-	{ "raw_fork", raw_fork },
-	{ "raw_fork_among_threads", raw_fork_among_threads },
-	{ "spawning", spawning },
-	{ "size", parent_keeps_its_size },
+	{"storm", storm},
+	{"stdio_ring", stdio_ring},
+	{"several_forkers", several_forkers},
+	{"atfork", atfork},
+	{"grandchildren", grandchildren},
+	{"raw_fork", raw_fork},
+	{"raw_fork_among_threads", raw_fork_among_threads},
+	{"spawning", spawning},
+	{"size", parent_keeps_its_size},
 };
 
 int main(int argc, char **argv)

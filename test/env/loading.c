@@ -30,7 +30,7 @@ static void *find(void *handle, const char *name)
 
 static struct plugin plugin_of(void *handle)
 {
-	struct plugin p = { .handle = handle };
+	struct plugin p = {.handle = handle};
 
 	if (handle == NULL)
 		say(2, dlerror());
@@ -122,7 +122,7 @@ struct allocator {
 static void *use_second(void *arg)
 {
 	struct allocator *a = arg;
-	struct block b[200] = { { .ptr = NULL } };
+	struct block b[200] = {{.ptr = NULL}};
 	uint64_t random = (uintptr_t)&b;
 
 	for (unsigned i = 0; i < 60000; i++) {
@@ -191,10 +191,10 @@ static void by_dlopen(void)
 }
 
 static const struct test_case cases[] = {
-	{ "plugins", plugins },
-	{ "namespaces", namespaces },
-	{ "second_copy", second_copy },
-	{ "by_dlopen", by_dlopen },
+	{"plugins", plugins},
+	{"namespaces", namespaces},
+	{"second_copy", second_copy},
+	{"by_dlopen", by_dlopen},
 };
 
 int main(int argc, char **argv)

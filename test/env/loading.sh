@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 # packages:
-# timeout: 200
+# timeout: 400
 #
 # dlopen, dlclose, dlmopen, and programs without the C++ library.
 . "$NEAR_SRC/test/lib.sh"

@@ -8,7 +8,7 @@ static struct block own[16];
 __attribute__((constructor)) static void load(void)
 {
 	for (unsigned i = 0; i < 16; i++) {
-		own[i] = (struct block){ .size = 10 + 5000 * i };
+		own[i] = (struct block){.size = 10 + 5000 * i};
 		own[i].ptr = malloc(own[i].size);
 		CHECK(own[i].ptr != NULL);
 		block_fill(&own[i], i);

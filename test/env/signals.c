@@ -33,7 +33,7 @@ static void on_signal(int number)
 		busy = false;
 	} else {
 		/* a handler that interrupted a handler */
-		struct block b = { .size = 200 + handled % 3000 };
+		struct block b = {.size = 200 + handled % 3000};
 
 		b.ptr = malloc(b.size);
 		CHECK(b.ptr != NULL);
@@ -47,8 +47,8 @@ static void on_signal(int number)
 
 static timer_t timer_for_me(long interval_ns)
 {
-	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1 };
-	struct itimerspec often = { .it_interval.tv_nsec = interval_ns, .it_value.tv_nsec = interval_ns };
+	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1};
+	struct itimerspec often = {.it_interval.tv_nsec = interval_ns, .it_value.tv_nsec = interval_ns};
 	timer_t timer;
 
 #ifdef sigev_notify_thread_id
@@ -82,7 +82,7 @@ static void *interrupted(void *arg)
 
 static void catch_signals(int flags)
 {
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = flags | SA_RESTART };
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags | SA_RESTART};
 
 	CHECK(sigaction(SIGUSR1, &action, NULL) == 0);
 }
@@ -113,7 +113,7 @@ static void nested(void)
 /* On small alternative stacks. */
 static void *with_alternative_stack(void *arg)
 {
-	stack_t stack = { .ss_size = 16384 };
+	stack_t stack = {.ss_size = 16384};
 
 	stack.ss_sp = malloc(stack.ss_size);
 	CHECK(sigaltstack(&stack, NULL) == 0);
@@ -189,11 +189,11 @@ static void while_forking(void)
 }
 
 static const struct test_case cases[] = {
-	{ "storm", storm },
-	{ "nested", nested },
-	{ "alternative_stack", alternative_stack },
-	{ "draining", while_draining },
-	{ "forking", while_forking },
+	{"storm", storm},
+	{"nested", nested},
+	{"alternative_stack", alternative_stack},
+	{"draining", while_draining},
+	{"forking", while_forking},
 };
 
 int main(int argc, char **argv)

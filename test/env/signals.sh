@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 # packages:
-# timeout: 200
+# timeout: 400
 #
 # Interruption at any instruction: signals that allocate, and changes of CPU.
 . "$NEAR_SRC/test/lib.sh"

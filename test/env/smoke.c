@@ -34,7 +34,8 @@ static void run_threads(void)
 	pthread_t threads[THREADS];
 	int started = 0;
 
-	while (started < thread_limit && thread_try(&threads[started], 0, mix, (void *)(uintptr_t)started) == 0)
+	while (started < thread_limit &&
+	       thread_try(&threads[started], 0, mix, (void *)(uintptr_t)started) == 0)
 		started++;
 	mix((void *)(uintptr_t)99);
 	for (int i = 0; i < started; i++)

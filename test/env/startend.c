@@ -30,7 +30,7 @@ static void moment(const char *name)
 
 static void keep(int slot, size_t size)
 {
-	early[slot] = (struct block){ .ptr = malloc(size), .size = size };
+	early[slot] = (struct block){.ptr = malloc(size), .size = size};
 	CHECK(early[slot].ptr != NULL);
 	block_fill(&early[slot], size);
 }
@@ -43,7 +43,7 @@ static int answer(void)
 	return 42;
 }
 
-static int (*resolve_answer(void))(void)
+__attribute__((used)) static int (*resolve_answer(void))(void)
 {
 	void *p = malloc(100);
 
@@ -109,7 +109,7 @@ static void *with_key(void *arg)
 
 int main(void)
 {
-	cookie_io_functions_t functions = { .write = write_late };
+	cookie_io_functions_t functions = {.write = write_late};
 	FILE *late = fopencookie(NULL, "w", functions);
 
 	moment("main");

@@ -16,7 +16,7 @@ static void *one_of_many(void *arg)
 	struct block b[4];
 
 	for (unsigned i = 0; i < 4; i++) {
-		b[i] = (struct block){ .size = 24 + 300 * i };
+		b[i] = (struct block){.size = 24 + 300 * i};
 		b[i].ptr = malloc(b[i].size);
 		CHECK(b[i].ptr != NULL);
 		block_fill(&b[i], (uintptr_t)arg * 4 + i);
@@ -35,7 +35,8 @@ static void ten_thousand(void)
 	long rss;
 
 	pthread_barrier_init(&all_here, NULL, CROWD + 1);
-	while (started < CROWD && thread_try(&crowd[started], 65536, one_of_many, (void *)(uintptr_t)started) == 0)
+	while (started < CROWD &&
+	       thread_try(&crowd[started], 65536, one_of_many, (void *)(uintptr_t)started) == 0)
 		started++;
 	if (started < CROWD)
 		skip("the system does not let us have 10,000 threads");
@@ -49,7 +50,7 @@ static void ten_thousand(void)
 
 static void *small_life(void *arg)
 {
-	struct block b = { .size = 100 };
+	struct block b = {.size = 100};
 	uint64_t random = (uintptr_t)arg;
 
 	for (int i = 0; i < 400; i++) {
@@ -182,12 +183,12 @@ static void churn(void)
 }
 
 static const struct test_case cases[] = {
-	{ "ten_thousand", ten_thousand },
-	{ "minimum_stacks", minimum_stacks },
-	{ "small_stacks", small_stacks },
-	{ "cancelled", cancelled },
-	{ "cancelled_asynchronously", cancelled_asynchronously },
-	{ "churn", churn },
+	{"ten_thousand", ten_thousand},
+	{"minimum_stacks", minimum_stacks},
+	{"small_stacks", small_stacks},
+	{"cancelled", cancelled},
+	{"cancelled_asynchronously", cancelled_asynchronously},
+	{"churn", churn},
 };
 
 int main(int argc, char **argv)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 # packages:
-# timeout: 300
+# timeout: 400
 #
 # Many threads, small threads, cancelled threads, fibers that change threads.
 . "$NEAR_SRC/test/lib.sh"

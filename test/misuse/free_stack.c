@@ -5,7 +5,7 @@
 
 int main(void)
 {
-	char local[64] = { 0 };
+	char local[64] = {0};
 	char *p = opaque(local + 16 - (uintptr_t)local % 16);
 
 	announce("free", p, FOREIGN);

@@ -6,7 +6,7 @@
 int main(void)
 {
 	static char variable[256];
-	int local[64] = { 0 };
+	int local[64] = {0};
 
 	for (int i = 0; i < 1000; i++) {
 		free(opaque(variable + 16 * (i % 8)));

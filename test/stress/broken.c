@@ -13,20 +13,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { CLASSES = 64 };
+enum { ORDERS = 64 };
 
 struct head {
-	uint64_t class;
+	uint64_t order;
 	uint64_t offset; /* from the start of the cell to the block */
 };
 
 enum fault { UNKNOWN, NONE, OVERLAP, TWICE, SCRIBBLE, DIRTY, FORGET, ERRNO, MISALIGN, FAULTS };
 
-static const char *const fault_names[FAULTS] = { "",	     "none",  "overlap", "twice",   "scribble",
-						 "dirty", "forget", "errno",	 "misalign" };
+static const char *const fault_names[FAULTS] = {"",	 "none",   "overlap", "twice",	 "scribble",
+						"dirty", "forget", "errno",   "misalign"};
 static enum fault chosen;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct head *freed[CLASSES];
+static struct head *freed[ORDERS];
 static char *bump, *bump_end;
 
 static enum fault fault(void)
@@ -50,13 +50,13 @@ static bool strikes(enum fault which)
 	return fault() == which && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) % 997 == 0;
 }
 
-static unsigned class_of(size_t size)
+static unsigned order_of(size_t size)
 {
-	unsigned class = 6;
+	unsigned order = 6;
 
-	while (((size_t)1 << class) < size)
-		class ++;
-	return class;
+	while (((size_t)1 << order) < size)
+		order++;
+	return order;
 }
 
 static struct head **link_of(struct head *cell)
@@ -70,7 +70,8 @@ static char *cell_fresh(size_t size)
 	char *cell;
 
 	if ((size_t)(bump_end - bump) < size) {
-		bump = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		bump = mmap(NULL, room, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			    -1, 0);
 		bump_end = bump + room;
 		if (bump == MAP_FAILED)
 			return bump = bump_end = NULL;
@@ -80,16 +81,16 @@ static char *cell_fresh(size_t size)
 	return cell;
 }
 
-static char *cell_take(unsigned class)
+static char *cell_take(unsigned order)
 {
 	struct head *cell;
 	char *got;
 
 	pthread_mutex_lock(&lock);
-	cell = freed[class];
+	cell = freed[order];
 	if (cell != NULL && !strikes(TWICE))
-		freed[class] = *link_of(cell);
-	got = cell != NULL ? (char *)cell : cell_fresh((size_t)1 << class);
+		freed[order] = *link_of(cell);
+	got = cell != NULL ? (char *)cell : cell_fresh((size_t)1 << order);
 	pthread_mutex_unlock(&lock);
 	return got;
 }
@@ -101,18 +102,18 @@ static struct head *head_of(void *ptr)
 
 static size_t usable(void *ptr)
 {
-	return ((size_t)1 << head_of(ptr)->class) - head_of(ptr)->offset;
+	return ((size_t)1 << head_of(ptr)->order) - head_of(ptr)->offset;
 }
 
 void *memalign(size_t alignment, size_t size)
 {
-	unsigned class;
+	unsigned order;
 	char *cell = NULL, *ptr;
 
 	alignment = alignment < 16 ? 16 : alignment;
 	if (size < (size_t)1 << 36 && alignment < (size_t)1 << 36) {
-		class = class_of(size + alignment + 2 * sizeof(struct head));
-		cell = cell_take(class);
+		order = order_of(size + alignment + 2 * sizeof(struct head));
+		cell = cell_take(order);
 	}
 	if (cell == NULL) {
 		errno = ENOMEM;
@@ -121,7 +122,7 @@ void *memalign(size_t alignment, size_t size)
 	ptr = (char *)(((uintptr_t)cell + sizeof(struct head) + alignment - 1) & ~(uintptr_t)(alignment - 1));
 	if (strikes(MISALIGN))
 		ptr += 8;
-	*head_of(ptr) = (struct head){ .class = class, .offset = (uint64_t)(ptr - cell) };
+	*head_of(ptr) = (struct head){.order = order, .offset = (uint64_t)(ptr - cell)};
 	return ptr;
 }
 
@@ -133,17 +134,17 @@ void *malloc(size_t size)
 void free(void *ptr)
 {
 	struct head *cell;
-	uint64_t class;
+	uint64_t order;
 
 	if (ptr == NULL)
 		return;
-	class = head_of(ptr)->class;
+	order = head_of(ptr)->order;
 	cell = (struct head *)(void *)((char *)ptr - head_of(ptr)->offset);
 	pthread_mutex_lock(&lock);
-	*link_of(cell) = freed[class];
-	freed[class] = cell;
-	if (strikes(SCRIBBLE) && bump > (char *)cell + ((size_t)1 << class))
-		memset((char *)cell + ((size_t)1 << class) + 16, 0, 32);
+	*link_of(cell) = freed[order];
+	freed[order] = cell;
+	if (strikes(SCRIBBLE) && bump > (char *)cell + ((size_t)1 << order))
+		memset((char *)cell + ((size_t)1 << order) + 16, 0, 32);
 	pthread_mutex_unlock(&lock);
 	if (strikes(ERRNO))
 		errno = EINVAL;

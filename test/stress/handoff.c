@@ -47,7 +47,7 @@ static void *produce(void *arg)
 	uint64_t random = me + 1;
 
 	for (unsigned long i = 0; i < each; i++) {
-		struct block b = { .size = random_size(&random, i % 4096 == 0 ? 2u << 20 : 3000) };
+		struct block b = {.size = random_size(&random, i % 4096 == 0 ? 2u << 20 : 3000)};
 		struct ring *ring = rings[me][i % consumers];
 
 		b.ptr = opaque(malloc(b.size));
@@ -100,7 +100,8 @@ static void make_rings(void)
 {
 	for (unsigned i = 0; i < producers; i++) {
 		for (unsigned k = 0; k < consumers; k++) {
-			rings[i][k] = mmap(NULL, sizeof(struct ring), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			rings[i][k] = mmap(NULL, sizeof(struct ring), PROT_READ | PROT_WRITE,
+					   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 			CHECK(rings[i][k] != MAP_FAILED);
 		}
 	}

@@ -115,7 +115,8 @@ static unsigned long number_of(const char *word, const char *name, unsigned long
 {
 	size_t length = strlen(name);
 
-	return strncmp(word, name, length) == 0 && word[length] == '=' ? strtoul(word + length + 1, NULL, 10) : value;
+	return strncmp(word, name, length) == 0 && word[length] == '=' ? strtoul(word + length + 1, NULL, 10)
+								       : value;
 }
 
 static void read_arguments(int argc, char **argv)
@@ -135,7 +136,7 @@ static void read_arguments(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct sigaction action = { .sa_handler = on_signal, .sa_flags = SA_RESTART };
+	struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
 	pthread_t started[MOST_THREADS + 3];
 	unsigned count = 0;
 

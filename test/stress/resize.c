@@ -14,7 +14,8 @@ static size_t any_size(uint64_t *random)
 {
 	unsigned bits = 4 + (unsigned)random_below(random, 21);
 
-	return ((size_t)1 << bits) + (size_t)random_below(random, (size_t)1 << bits) - random_below(random, 3);
+	return ((size_t)1 << bits) + (size_t)random_below(random, (size_t)1 << bits) -
+	       random_below(random, 3);
 }
 
 static size_t next_word(size_t i, size_t words)
@@ -60,7 +61,7 @@ static void resize(struct piece *b, size_t wanted)
 static void *work(void *arg)
 {
 	uint64_t random = (uintptr_t)arg + 1;
-	struct piece pieces[BLOCKS] = { { .ptr = NULL } };
+	struct piece pieces[BLOCKS] = {{.ptr = NULL}};
 
 	for (unsigned long turn = 0; turn < scaled(6000); turn++) {
 		struct piece *b = &pieces[random_below(&random, BLOCKS)];

@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* cache/refill: what malloc and free do when a bin is empty or full, on one CPU, in either mode. */
+#include <stdlib.h>
+
+#include "base/conf.h"
+#include "heap_check.h"
+#include "malloc/fast.h"
+#include "unit.h"
+
+enum { MANY = 5000 };
+
+static void *held[MANY];
+
+static void *take(size_t size)
+{
+	void *object = near__malloc_slow(size);
+
+	cr_assert_not_null(object);
+	return object;
+}
+
+static void give(void *object)
+{
+	near__free_slow(object, "free");
+}
+
+static unsigned magazines_made(void)
+{
+	unsigned n = 0;
+
+	for (uint32_t i = 1; i < near__pool_end(&near__magazines); i++)
+		n += near__pool_peek(&near__magazines, i) != NULL;
+	return n;
+}
+
+static unsigned magazines_idle(void)
+{
+	unsigned n = 0;
+
+	for (unsigned node = 0; node < near__nodes; node++) {
+		uint32_t index = stack_top(&near__depot[node]->empty);
+
+		for (; index; index = near__pool_slot(&near__magazines, index)->next)
+			n++;
+	}
+	return n;
+}
+
+/* Everything that the program gave back went all the way home. */
+static void expect_all_home(void)
+{
+	near__drain_all();
+	for (unsigned node = 0; node < near__nodes; node++) {
+		const char *wrong;
+
+		near__depot_trim(node);
+		near__span_trim(node);
+		wrong = heap_wrong(node, true);
+		cr_assert_null(wrong, "%s", wrong);
+		cr_assert_eq(near__depot[node]->bytes, 0);
+	}
+	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++)
+		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED, "span %u is in use", i);
+	for (unsigned cpu = 0; cpu < near__cpus; cpu++)
+		cr_assert(!near__table[cpu] || near__table[cpu]->charged == 0, "charged %ld", (long)near__table[cpu]->charged);
+	cr_assert_eq(magazines_idle(), magazines_made());
+	cr_assert_eq(near__heap_lost, 0);
+}
+
+TEST_IN_BOTH_MODES(cache, objects_of_every_class_are_distinct_and_come_home)
+{
+	unit_pinned_table();
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		unsigned n = (unsigned)size_min(300, 4 * MIB / near__class[class].bytes);
+
+		for (unsigned i = 0; i < n; i++) {
+			held[i] = take(near__class[class].bytes);
+			cr_assert_eq(pagemap_slot((uintptr_t)held[i]), bin_of(0, class) * BIN_WORDS);
+			memset(held[i], (int)i, near__class[class].bytes);
+		}
+		for (unsigned i = 0; i < n; i++) {
+			cr_assert_eq(((unsigned char *)held[i])[near__class[class].bytes - 1], (unsigned char)i);
+			give(held[i]);
+		}
+	}
+	expect_all_home();
+}
+
+static int by_address(const void *a, const void *b)
+{
+	const char *const *x = a, *const *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+TEST_IN_BOTH_MODES(cache, random_traffic_doubles_and_loses_nothing)
+{
+	uint64_t random = 17;
+	unsigned n = 0;
+
+	unit_pinned_table();
+	for (unsigned round = 0; round < 200000; round++) {
+		if (n < MANY && unit_random(&random) % 100 < (round / 5000 % 2 ? 40 : 60)) {
+			held[n++] = take(1 + unit_random(&random) % (unit_random(&random) % 8 ? 512 : 40000));
+		} else if (n) {
+			unsigned victim = (unsigned)(unit_random(&random) % n);
+
+			give(held[victim]);
+			held[victim] = held[--n];
+		}
+	}
+	qsort(held, n, sizeof(*held), by_address);
+	for (unsigned i = 1; i < n; i++)
+		cr_assert_neq(held[i - 1], held[i]);
+	while (n)
+		give(held[--n]);
+	expect_all_home();
+}
+
+TEST_IN_BOTH_MODES(cache, capacity_grows_with_misses)
+{
+	struct cpu_table *table = unit_pinned_table();
+	unsigned class = class_of(64), before = table->want[class], loaded;
+
+	for (unsigned i = 0; i < 1000; i++)
+		held[i] = take(64);
+	cr_assert_lt(before, near__class[class].capacity);
+	cr_assert_eq(table->want[class], near__class[class].capacity);
+	loaded = near__magazine_capacity(table->bins[class].cursor);
+	cr_assert_gt(loaded, before);
+	for (unsigned i = 0; i < 1000; i++)
+		give(held[i]);
+	cr_assert_eq(near__magazine_capacity(table->bins[class].cursor), near__class[class].capacity);
+	cr_assert_gt(table->counts.refills, 0);
+	cr_assert_gt(table->counts.flushes, 0);
+	cr_assert_leq(table->counts.slow_malloc, 40, "a miss brings many objects");
+	expect_all_home();
+}
+
+TEST_IN_BOTH_MODES(cache, swapping_between_two_magazines_needs_no_depot)
+{
+	struct cpu_table *table = unit_pinned_table();
+	uint64_t flushes;
+
+	for (unsigned i = 0; i < 400; i++)
+		held[i] = take(64);
+	for (unsigned i = 0; i < 400; i++)
+		give(held[i]);
+	flushes = table->counts.flushes + table->counts.refills_depot;
+	for (unsigned round = 0; round < 200; round++) { /* around the border of a magazine */
+		for (unsigned i = 0; i < 30; i++)
+			held[i] = take(64);
+		for (unsigned i = 0; i < 30; i++)
+			give(held[i]);
+	}
+	cr_assert_leq(table->counts.flushes + table->counts.refills_depot - flushes, 2);
+	expect_all_home();
+}
+
+TEST_IN_BOTH_MODES(cache, the_budget_is_kept)
+{
+	struct cpu_table *table = unit_pinned_table();
+
+	near__percpu_budget = 256 * KIB;
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		for (unsigned i = 0; i < 40; i++)
+			held[i] = take(near__class[class].bytes);
+		for (unsigned i = 0; i < 40; i++)
+			give(held[i]);
+	}
+	cr_assert_leq(table->charged, (int64_t)(near__percpu_budget + 2ull * CLASSES * 16 * KIB),
+		      "charged %ld: the budget and each bin's floor", (long)table->charged);
+	expect_all_home();
+}
+
+/* ---- without a table ------------------------------------------------------------------------------ */
+
+/* A thread that is not registered, or a CPU whose table cannot be had. */
+TEST_IN_BOTH_MODES(cache, without_a_table_depot_and_spans_serve)
+{
+	unsigned bin = bin_of(0, class_of(64));
+
+	for (unsigned i = 0; i < 200; i++)
+		held[i] = near__cache_alloc(NULL, 0, class_of(64));
+	for (unsigned i = 0; i < 200; i++)
+		near__cache_free(NULL, bin, held[i], "free");
+	cr_assert_eq(magazines_made(), 0);
+	expect_all_home();
+}
+
+/* While the CPU is being drained: the table is known, the sections refuse. */
+Test(cache, a_stubbed_cpu_is_served_without_its_table, .timeout = 30)
+{
+	struct cpu_table *table;
+
+	unit_mode(NEAR_MODE_RSEQ);
+	table = unit_pinned_table();
+	CPU_BASE[table->cpu] = LOCAL_BASE[table->cpu] = near__stub->bins;
+	for (unsigned i = 0; i < 1000; i++)
+		held[i] = take(64);
+	for (unsigned i = 0; i < 1000; i++)
+		give(held[i]);
+	for (unsigned bin = 1; bin < near__table_bins(); bin++)
+		cr_assert(table->bins[bin].cursor == NIL_CURSOR && table->bins[bin].spare == SPARE_NONE);
+	cr_assert_eq(table->charged, 0);
+	near__table_publish(table);
+	expect_all_home();
+}
+
+/* A signal handler may come at any lock; each refuses it, and it is served all the same. */
+TEST_IN_BOTH_MODES(cache, every_lock_of_the_heap_held_by_the_interrupted)
+{
+	struct cpu_table *table = unit_pinned_table();
+	struct lock *locks[] = {&table->lock, &near__heap[0]->spans[4].lock, &near__heap[0]->chunks.lock, &near__drain_lock};
+
+	for (unsigned i = 0; i < 100; i++)
+		held[i] = take(64);
+	for (size_t l = 0; l < ARRAY_LEN(locks); l++) {
+		cr_assert(lock_acquire(locks[l]));
+		for (unsigned i = 100; i < 300; i++)
+			held[i] = take(64);
+		for (unsigned i = 100; i < 300; i++)
+			give(held[i]);
+		lock_release(locks[l]);
+	}
+	for (unsigned i = 0; i < 100; i++)
+		give(held[i]);
+	near__drain_all();
+	near__depot_trim(0);
+	cr_assert_eq(magazines_idle(), magazines_made());
+}
+
+/* ---- two nodes ------------------------------------------------------------------------------------ */
+
+TEST_IN_BOTH_MODES(nodes, objects_of_another_node_go_to_its_outgoing_bin)
+{
+	struct cpu_table *table;
+	unsigned class = class_of(64), bin;
+	uint64_t remote;
+
+	unit_two_nodes();
+	table = unit_pinned_table();
+	bin = bin_of(1, class);
+	for (unsigned i = 0; i < 300; i++) {
+		cr_assert_eq(near__span_take(1, class, &held[i], 1), 1);
+		cr_assert_eq(pagemap_slot((uintptr_t)held[i]), bin * BIN_WORDS);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		give(held[i]);
+		cr_assert_eq(table->bins[bin].spare, SPARE_NONE, "outgoing bins have none");
+	}
+	cr_assert_eq(table->bins[bin_of(0, class)].cursor, NIL_CURSOR);
+	remote = table->counts.flushes_remote;
+	cr_assert_gt(remote, 0);
+	cr_assert_gt(near__depot[1]->bytes, 0);
+	cr_assert_eq(near__depot[0]->bytes, 0);
+	expect_all_home();
+}
+
+TEST_IN_BOTH_MODES(nodes, large_objects_of_another_node_go_straight_home)
+{
+	struct cpu_table *table;
+	unsigned class = class_of(64 * KIB);
+
+	unit_two_nodes();
+	table = unit_pinned_table();
+	cr_assert_eq(near__span_take(1, class, held, 1), 1);
+	near__cache_free(table, bin_of(1, class), held[0], "free");
+	cr_assert_eq(table->bins[bin_of(1, class)].cursor, NIL_CURSOR);
+	expect_all_home();
+}
+
+/* A producer's node must not be left without magazines by a consumer on another: the empties flow back. */
+TEST_IN_BOTH_MODES(nodes, producer_and_consumer_do_not_grow_for_ever)
+{
+	struct cpu_table *table;
+	unsigned class = class_of(64), bin, made = 0;
+
+	unit_two_nodes();
+	table = unit_pinned_table();
+	bin = bin_of(1, class);
+	for (unsigned round = 0; round < 300; round++) {
+		for (unsigned i = 0; i < 500; i++)
+			held[i] = near__cache_alloc(NULL, 1, class); /* node 1 works from its depot */
+		for (unsigned i = 0; i < 500; i++)
+			give(held[i]);
+		if (round == 20)
+			made = magazines_made();
+	}
+	cr_assert_leq(magazines_made(), made + 4, "%u, then %u", made, magazines_made());
+	cr_assert_neq(table->bins[bin].cursor, NIL_CURSOR);
+	expect_all_home();
+}

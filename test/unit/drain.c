@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* cache/drain: tables emptied, given back, left alone when the fence is refused, and mended after fork. */
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "heap_check.h"
+#include "malloc/malloc.h"
+#include "unit.h"
+
+static struct cpu_table *table;
+
+static void fill_bins(void)
+{
+	static void *held[2000];
+
+	table = unit_pinned_table();
+	for (unsigned i = 0; i < ARRAY_LEN(held); i++)
+		held[i] = near__malloc_slow(1 + i * 16);
+	for (unsigned i = 0; i < ARRAY_LEN(held); i++)
+		near__free_slow(held[i], "free");
+	cr_assert_gt(table->charged, 0);
+}
+
+static bool is_empty(const struct cpu_table *t)
+{
+	for (unsigned bin = 1; bin < near__table_bins(); bin++) {
+		if (t->bins[bin].cursor != NIL_CURSOR || t->bins[bin].spare != SPARE_NONE)
+			return false;
+	}
+	return t->charged == 0;
+}
+
+static bool is_published(const struct cpu_table *t)
+{
+	return CPU_BASE[t->cpu] == t->bins && LOCAL_BASE[t->cpu] == &t->bins[t->node * CLASSES];
+}
+
+TEST_IN_BOTH_MODES(drain, empties_the_tables_and_gives_them_back)
+{
+	uint64_t drains = near__drains;
+
+	fill_bins();
+	cr_assert_not(is_empty(table));
+	cr_assert_gt(near__drain_all(), 0);
+	cr_assert(is_empty(table));
+	cr_assert(is_published(table));
+	cr_assert_eq(table->bins[0].spare, SPARE_STUB);
+	cr_assert_eq(near__drains, drains + 1);
+	cr_assert_eq(near__drain_lock.word, 0);
+	cr_assert_null(heap_wrong(0, true));
+	cr_assert_eq(near__drain_all(), 0);
+	fill_bins(); /* and it can be used again */
+}
+
+TEST_IN_BOTH_MODES(drain, only_one_at_a_time)
+{
+	fill_bins();
+	near__drain_lock.word = STRANGER;
+	cr_assert_eq(near__drain_all(), 0);
+	cr_assert_not(is_empty(table));
+	near__drain_lock.word = 0;
+	cr_assert_gt(near__drain_all(), 0);
+}
+
+/* Tables are made under the same lock; without it there is none, and nothing waits. */
+TEST_IN_BOTH_MODES(drain, no_table_is_made_meanwhile)
+{
+	void *object;
+
+	near__drain_lock.word = STRANGER;
+	cr_assert_null(near__cache_table());
+	object = near__malloc_slow(64);
+	cr_assert_not_null(object);
+	near__free_slow(object, "free");
+	near__drain_lock.word = 0;
+	cr_assert_not_null(near__cache_table());
+}
+
+Test(drain, before_start_up_has_ended)
+{
+	near__mode = NEAR_MODE_EARLY;
+	cr_assert_eq(near__drain_all(), 0);
+}
+
+static void refuse_membarrier(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
+
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		cr_skip_test("no seccomp filters here");
+}
+
+Test(drain, a_refused_fence_leaves_the_table_untouched)
+{
+	size_t bytes = near__table_bins() * sizeof(struct bin);
+	static struct bin before[OS_MAX_NODES * CLASSES + 1];
+
+	unit_mode(NEAR_MODE_RSEQ);
+	fill_bins();
+	memcpy(before, table->bins, bytes);
+	refuse_membarrier();
+	cr_assert_eq(near__drain_all(), 0);
+	cr_assert(!memcmp(before, table->bins, bytes));
+	cr_assert(is_published(table));
+	cr_assert_eq(near__drain_lock.word, 0);
+}
+
+/* A thread was draining when another forked. */
+TEST_IN_BOTH_MODES(drain, the_child_of_a_fork_gets_its_tables_back)
+{
+	fill_bins();
+	if (near__mode == NEAR_MODE_RSEQ)
+		CPU_BASE[table->cpu] = LOCAL_BASE[table->cpu] = near__stub->bins;
+	near__drain_lock.word = STRANGER;
+	table->lock.word = STRANGER;
+	near__cache_after_fork();
+	cr_assert_eq(near__drain_lock.word, 0);
+	cr_assert_eq(table->lock.word, 0);
+	cr_assert(is_published(table));
+	cr_assert_gt(near__drain_all(), 0);
+	cr_assert(is_empty(table));
+}
