@@ -39,7 +39,7 @@ EXPORT void *calloc(size_t count, size_t size)
 
 EXPORT void *realloc(void *ptr, size_t size)
 {
-	return near__realloc(ptr, size);
+	return near__realloc(ptr, size, "realloc");
 }
 
 EXPORT void *aligned_alloc(size_t align, size_t size)
@@ -90,7 +90,7 @@ EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return near__enomem();
-	return near__realloc(ptr, bytes);
+	return near__realloc(ptr, bytes, "reallocarray");
 }
 
 /* An alignment that is no power of two is rounded up to one, as glibc does. */

@@ -205,11 +205,10 @@ static size_t dirty_free_of(const struct chunk *chunk)
 	return (size_t)pages * MAP_PAGE;
 }
 
-/* Purges the dirty free pages of a chunk, whole kernel pages only. Returns bytes. */
-static size_t purge_chunk(struct chunk_heap *heap, struct chunk *chunk)
+/* Purges the dirty free pages of a chunk, whole kernel pages only. */
+static void purge_chunk(struct chunk_heap *heap, struct chunk *chunk)
 {
 	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), at = 0;
-	size_t bytes = 0;
 
 	while ((at = near__bits_next_clear(chunk->used, at, CHUNK_PAGES)) < CHUNK_PAGES) {
 		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
@@ -227,9 +226,8 @@ static size_t purge_chunk(struct chunk_heap *heap, struct chunk *chunk)
 			continue;
 		heap->dirty_free -= (size_t)near__bits_count(chunk->dirty, from, to - from) * MAP_PAGE;
 		near__bits_clear(chunk->dirty, from, to - from);
-		bytes += (size_t)(to - from) * MAP_PAGE;
+		heap->given_back += (size_t)(to - from) * MAP_PAGE;
 	}
-	return bytes;
 }
 
 static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages)
@@ -293,30 +291,68 @@ bool near__chunk_resize(struct span *span, size_t bytes)
 
 /* ---- trim ----------------------------------------------------------------------------------------- */
 
-static size_t trim_chunk(struct chunk_heap *heap, struct chunk *chunk)
+static bool belongs(const struct chunk *chunk, unsigned node)
 {
-	size_t bytes;
-
-	if (!lock_acquire(&heap->lock))
-		return 0;
-	bytes = purge_chunk(heap, chunk);
-	lock_release(&heap->lock);
-	return bytes;
+	return chunk && load_acquire(&chunk->in_use) && chunk->node == node;
 }
 
-size_t near__chunk_trim(unsigned node, size_t keep)
+/* Unmaps an empty chunk. The region keeps a hole there. False: the kernel refuses, and all is as before. */
+static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
+{
+	size_t dirty = dirty_free_of(chunk);
+
+	unlink_chunk(heap, chunk);
+	store_release(&chunk->in_use, (uint8_t)false);
+	compiler_barrier();
+	if (near__os_unmap((void *)chunk->base, CHUNK_BYTES)) {
+		store_release(&chunk->in_use, (uint8_t)true);
+		link_chunk(heap, chunk, index);
+		return false;
+	}
+	heap->dirty_free -= dirty;
+	heap->given_back += dirty;
+	return true;
+}
+
+void near__chunk_trim(unsigned node, size_t keep)
 {
 	struct chunk_heap *heap = heap_of(node);
 	uint32_t end = near__pool_end(&near__chunks);
-	size_t bytes = 0;
 
 	for (uint32_t i = 1; i < end && load_relaxed(&heap->dirty_free) > keep; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
+		bool gone = false;
 
-		if (chunk && load_acquire(&chunk->in_use) && chunk->node == node)
-			bytes += trim_chunk(heap, chunk);
+		if (!belongs(chunk, node) || !lock_acquire(&heap->lock))
+			continue;
+		if (belongs(chunk, node)) /* still, now that the lock is held */
+			purge_chunk(heap, chunk);
+		/* Locked pages cannot be purged (EINVAL), but unmapped. */
+		if (belongs(chunk, node) && chunk->free == CHUNK_PAGES && dirty_free_of(chunk))
+			gone = unmap_chunk(heap, chunk, i);
+		lock_release(&heap->lock);
+		if (gone)
+			near__pool_give(&near__chunks, i);
 	}
-	return bytes;
+}
+
+void near__chunk_release(unsigned node)
+{
+	struct chunk_heap *heap = heap_of(node);
+	uint32_t end = near__pool_end(&near__chunks);
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct chunk *chunk = near__pool_peek(&near__chunks, i);
+		bool gone = false;
+
+		if (!belongs(chunk, node) || load_relaxed(&chunk->free) != CHUNK_PAGES || !lock_acquire(&heap->lock))
+			continue;
+		if (chunk->free == CHUNK_PAGES && belongs(chunk, node))
+			gone = unmap_chunk(heap, chunk, i);
+		lock_release(&heap->lock);
+		if (gone)
+			near__pool_give(&near__chunks, i);
+	}
 }
 
 /* ---- the child of a fork -------------------------------------------------------------------------- */

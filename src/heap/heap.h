@@ -94,6 +94,7 @@ struct chunk_heap {
 	struct region *regions;
 	size_t reserved;   /* address space of all regions */
 	size_t dirty_free; /* bytes of free pages that are dirty */
+	size_t given_back; /* bytes purged or unmapped so far */
 } ALIGNED(CACHE_LINE_PAIR);
 
 /* Freed mappings, newest first. */
@@ -152,8 +153,10 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 void near__chunk_give(struct span *span);
 /* Grows or shrinks a run in place to `bytes`. */
 bool near__chunk_resize(struct span *span, size_t bytes);
-/* Gives the memory of free pages back until at most about `keep` bytes of them stay. Returns bytes. */
-size_t near__chunk_trim(unsigned node, size_t keep);
+/* Gives the memory of free pages back until at most about `keep` bytes of them stay. */
+void near__chunk_trim(unsigned node, size_t keep);
+/* Unmaps the chunks of which nothing is used: their address space is wanted elsewhere. */
+void near__chunk_release(unsigned node);
 /* A new chunk, committed, from the node's regions; false when none can be had. Under the chunk lock. */
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base);
 void near__chunk_rebuild(unsigned node);

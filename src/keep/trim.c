@@ -5,9 +5,18 @@
 
 #include "cache/cache.h"
 
-size_t near__trim(size_t keep)
+static size_t given_back(void)
 {
 	size_t bytes = 0;
+
+	for (unsigned node = 0; node < near__nodes; node++)
+		bytes += load_relaxed(&near__heap[node]->chunks.given_back);
+	return bytes;
+}
+
+size_t near__trim(size_t keep)
+{
+	size_t before = given_back(), bytes = 0;
 
 	if (near__mode != NEAR_MODE_EARLY) {
 		near__drain_all();
@@ -19,7 +28,14 @@ size_t near__trim(size_t keep)
 
 		near__span_trim(node);
 		bytes += near__extent_trim(node, share);
-		bytes += near__chunk_trim(node, share);
+		near__chunk_trim(node, share);
 	}
-	return bytes;
+	return bytes + (given_back() - before);
+}
+
+void near__trim_address_space(void)
+{
+	near__trim(0);
+	for (unsigned node = 0; node < near__nodes; node++)
+		near__chunk_release(node);
 }

@@ -9,4 +9,7 @@
 /* Keeps about `keep` bytes of free memory. Returns bytes given to the kernel. Waits for locks, allocates nothing. */
 size_t near__trim(size_t keep);
 
+/* The same, and unmaps what is wholly free: for when an allocation has just failed. */
+void near__trim_address_space(void);
+
 #endif

@@ -29,7 +29,7 @@ static void *aligned_large(size_t align, size_t size)
 
 	if (block)
 		return block;
-	near__trim(0);
+	near__trim_address_space();
 	block = near__alloc_large(size, align, &zeroed);
 	return block ? block : near__enomem();
 }

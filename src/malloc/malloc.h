@@ -55,7 +55,7 @@ extern uint64_t near__foreign_count;
 
 /* ---- realloc.c, aligned.c -------------------------------------------------------------------------- */
 
-void *near__realloc(void *ptr, size_t size);
+void *near__realloc(void *ptr, size_t size, const char *call);
 /* Align is a power of two. NULL with errno ENOMEM. */
 void *near__aligned(size_t align, size_t size);
 /* The usable size that an allocation of this size gets; 0 when none can be had. */

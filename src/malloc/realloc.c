@@ -17,11 +17,11 @@ static void *copy(void *ptr, size_t old_size, size_t size)
 }
 
 /* A block of libc's, from before we were loaded, is copied and left. Its size is not known: the break bounds it. */
-static void *adopt(void *ptr, size_t size)
+static void *adopt(void *ptr, size_t size, const char *call)
 {
 	size_t bytes = size;
 
-	near__foreign(ptr, "realloc");
+	near__foreign(ptr, call);
 	while (bytes && !near__os_in_break((uintptr_t)ptr + bytes - 1))
 		bytes /= 2;
 	return copy(ptr, bytes, size);
@@ -33,7 +33,7 @@ static bool stays(const struct block *block, size_t size)
 	return block->bin && size <= block->bytes && near__class[class_of(size)].bytes == block->bytes;
 }
 
-void *near__realloc(void *ptr, size_t size)
+void *near__realloc(void *ptr, size_t size, const char *call)
 {
 	struct block block;
 	void *moved;
@@ -42,12 +42,12 @@ void *near__realloc(void *ptr, size_t size)
 	if (!ptr)
 		return fast_malloc(size);
 	if (!size) {
-		fast_free(ptr, "realloc");
+		fast_free(ptr, call);
 		return NULL;
 	}
 	block = near__lookup(ptr);
 	if (unlikely(!block.bytes))
-		return adopt(ptr, size);
+		return adopt(ptr, size, call);
 	if (size > PTRDIFF_MAX)
 		return near__enomem();
 	if (size <= CLASS_LARGEST ? stays(&block, size) : block.span != NULL) {
@@ -65,6 +65,6 @@ void *near__realloc(void *ptr, size_t size)
 	}
 	if (!moved)
 		return NULL;
-	fast_free(ptr, "realloc");
+	fast_free(ptr, call);
 	return moved;
 }

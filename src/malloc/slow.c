@@ -118,7 +118,7 @@ static void *alloc_or_trim(size_t size, bool *zeroed)
 	if (likely(block != NULL))
 		return block;
 	/* Address space or memory has ended: perhaps what the caches hold will do. */
-	near__trim(0);
+	near__trim_address_space();
 	block = alloc(size, zeroed);
 	return block ? block : near__enomem();
 }

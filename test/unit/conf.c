@@ -2,6 +2,9 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /* base/conf: every key, every form of a value, and every line of complaint. */
 #include "base/conf.h"
+
+#include <stdio.h>
+
 #include "base/format.h"
 #include "unit.h"
 

@@ -41,6 +41,19 @@ static void populate(void)
 	cr_assert_null(heap_wrong(0, true));
 }
 
+/* The span of some object of the class that is damaged. */
+static struct span *some_span(void)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct span *span = objects[i] ? span_or_null(near__pagemap_span((uintptr_t)objects[i])) : NULL;
+
+		if (span && span->class == CLASS && span->listed)
+			return span;
+	}
+	cr_assert_fail("no span with room");
+	return NULL;
+}
+
 static void expect_mended(void)
 {
 	const char *wrong;
@@ -114,7 +127,7 @@ Test(rebuild, objects_in_a_dead_thread_s_hands)
 	unsigned used;
 
 	populate();
-	span = span_or_null(near__pagemap_span((uintptr_t)objects[1]));
+	span = some_span();
 	used = span->used;
 	for (unsigned w = 0; w < SPAN_WORDS; w++) {
 		used += (unsigned)__builtin_popcountll(span->free[w]);
@@ -133,7 +146,7 @@ Test(rebuild, half_written_page_map)
 	struct span *span;
 
 	populate();
-	span = span_or_null(near__pagemap_span((uintptr_t)objects[1]));
+	span = some_span();
 	near__pagemap_set(span->start + MAP_PAGE, span->bytes / MAP_PAGE - 1, 0, 0);
 	list->lock.word = STRANGER;
 	expect_mended();

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* heap/span: the order of objects, what misuse is seen, which span is preferred, and when empty ones go. */
+#include <stdio.h>
+
 #include "heap_check.h"
 #include "unit.h"
 
-enum { CLASS = 4, BYTES = 64, MOST = 1024 }; /* 256 objects to a span of this class */
+enum { CLASS = 4, BYTES = 64, MOST = 1024 }; /* a span of this class has just so many objects */
 
 /* The objects of a call, the lowest address first. */
 static unsigned take(unsigned class, void **objects, unsigned want)
@@ -89,13 +91,13 @@ Test(span, every_class_hands_out_all_of_its_spans)
 
 Test(span, a_refill_is_bounded_but_never_empty)
 {
-	static void *objects[256 * 8];
+	static void *objects[MOST * 8];
 	void *some[MAGAZINE_CAPACITY];
 
 	for (unsigned i = 0; i < 8; i++)
-		take(CLASS, objects + i * 256, 256);
+		take(CLASS, objects + i * MOST, MOST);
 	for (unsigned i = 0; i < 8; i++)
-		give(CLASS, &objects[i * 256], 1);
+		give(CLASS, &objects[i * MOST], 1);
 	/* One free object in each of eight spans: a refill does not walk through all of them. */
 	cr_assert(take(CLASS, some, 63) >= 1);
 	cr_assert_leq(take(CLASS, some, 63), 4);
@@ -103,33 +105,33 @@ Test(span, a_refill_is_bounded_but_never_empty)
 
 Test(span, the_fullest_span_is_preferred)
 {
-	static void *objects[3][256];
-	void *one[200];
+	static void *objects[3][MOST];
+	void *one[10];
 
 	for (unsigned i = 0; i < 3; i++)
-		cr_assert_eq(take(CLASS, objects[i], 256), 256);
-	give(CLASS, objects[0], 200);
+		cr_assert_eq(take(CLASS, objects[i], MOST), MOST);
+	give(CLASS, objects[0], 800);
 	give(CLASS, objects[1], 40); /* the fullest */
-	give(CLASS, objects[2], 120);
+	give(CLASS, objects[2], 400);
 	for (unsigned i = 0; i < 40; i++) {
 		cr_assert_eq(take(CLASS, one, 1), 1);
-		cr_assert_eq(span_of(one[0]), span_of(objects[1][255]));
+		cr_assert_eq(span_of(one[0]), span_of(objects[1][MOST - 1]));
 	}
 	cr_assert_eq(take(CLASS, one, 10), 10);
 	for (unsigned i = 0; i < 10; i++)
-		cr_assert_eq(span_of(one[i]), span_of(objects[2][255]));
+		cr_assert_eq(span_of(one[i]), span_of(objects[2][MOST - 1]));
 }
 
 Test(span, empty_spans_go_but_for_one)
 {
-	static void *objects[4][256];
+	static void *objects[4][MOST];
 	struct chunk_heap *chunks = &near__heap[0]->chunks;
 
 	for (unsigned i = 0; i < 4; i++)
-		take(CLASS, objects[i], 256);
+		take(CLASS, objects[i], MOST);
 	cr_assert_eq(spans_in_use(), 4);
 	for (unsigned i = 0; i < 4; i++)
-		give(CLASS, objects[i], 256);
+		give(CLASS, objects[i], MOST);
 	cr_assert_eq(spans_in_use(), 1);
 	cr_assert_eq(near__heap[0]->spans[CLASS].empties, 1);
 	cr_assert_eq(chunks->dirty_free, 3 * (size_t)near__class[CLASS].pages * MAP_PAGE);
