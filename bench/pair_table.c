@@ -100,10 +100,11 @@ static void make_victims(const struct row *row)
 
 static inline __attribute__((always_inline)) void *get(const struct row *row, void *(*alloc)(size_t), bool touch)
 {
-	char *object = alloc(row->size);
+	size_t size = row->size; /* in a register: the compiler must think that the stores below may change the row */
+	char *object = alloc(size);
 
 	if (touch) {
-		for (size_t i = 0; i < row->size; i += LINE)
+		for (size_t i = 0; i < size; i += LINE)
 			*(volatile uint64_t *)(object + i) = i;
 	}
 	return object;

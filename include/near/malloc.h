@@ -22,6 +22,13 @@ extern "C" {
 #define NEAR_EXPORT __attribute__((visibility("default")))
 #endif
 
+/* The functions look at the pointer, not at what it points to: no warning of uninitialised memory, please. */
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 11
+#define NEAR_NO_ACCESS __attribute__((access(none, 1)))
+#else
+#define NEAR_NO_ACCESS
+#endif
+
 /* The version of the library in use, "MAJOR.MINOR.PATCH"; a constant string. */
 NEAR_EXPORT const char *near_version(void);
 
@@ -29,7 +36,7 @@ NEAR_EXPORT const char *near_version(void);
  * Bytes that may be used at ptr, all of them; at least what was asked for. 0 for NULL. A pointer that no
  * allocation function returned ends the program as free() would.
  */
-NEAR_EXPORT size_t near_usable_size(const void *ptr);
+NEAR_EXPORT size_t near_usable_size(const void *ptr) NEAR_NO_ACCESS;
 
 /* What malloc(size) would really give: the usable size; 0 when no such block can exist. */
 NEAR_EXPORT size_t near_good_size(size_t size);
@@ -50,7 +57,7 @@ NEAR_EXPORT struct near_sized near_malloc_at_least(size_t size);
 NEAR_EXPORT size_t near_trim(size_t keep);
 
 /* Whether ptr was returned by this allocator and not yet freed, as far as its page tells. Never follows ptr. */
-NEAR_EXPORT bool near_owns(const void *ptr);
+NEAR_EXPORT bool near_owns(const void *ptr) NEAR_NO_ACCESS;
 
 /* How the per-CPU caches are synchronised; see near_stats. */
 enum near_mode {

@@ -12,7 +12,7 @@
 
 #define EXPORT	   __attribute__((visibility("default")))
 #define HOT_EXPORT EXPORT HOT __attribute__((aligned(64)))
-#define SAME(name) EXPORT __attribute__((alias(#name), copy(name)))
+#define SAME(name) EXPORT ALIAS_OF(name)
 
 typedef void new_handler(void);
 

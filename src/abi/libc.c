@@ -17,7 +17,7 @@
 #include "watch/stats.h"
 
 #define EXPORT	    __attribute__((visibility("default")))
-#define TWIN(name)  EXPORT __attribute__((alias(#name), copy(name)))
+#define TWIN(name)  EXPORT ALIAS_OF(name)
 #define HOT_EXPORT  EXPORT HOT __attribute__((aligned(64)))
 
 /* ---- C --------------------------------------------------------------------------------------------- */
@@ -220,7 +220,6 @@ TWIN(reallocarray) void *__libc_reallocarray(void *ptr, size_t count, size_t siz
 TWIN(memalign) void *__libc_memalign(size_t align, size_t size);
 TWIN(valloc) void *__libc_valloc(size_t size);
 TWIN(pvalloc) void *__libc_pvalloc(size_t size);
-TWIN(posix_memalign) int __posix_memalign(void **out, size_t align, size_t size);
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 TWIN(mallinfo) struct mallinfo __libc_mallinfo(void);
 TWIN(mallopt) int __libc_mallopt(int parameter, int value);

@@ -18,6 +18,13 @@
 #define WEAK	      __attribute__((weak))
 /* For variables of the fast paths: declared hidden, they are addressed without a detour over the GOT. */
 #define HIDDEN __attribute__((visibility("hidden")))
+/* A second name for a function of the same file. */
+#if __has_attribute(copy)
+#define ALIAS_OF(name) __attribute__((alias(#name), copy(name)))
+#else
+#define ALIAS_OF(name) __attribute__((alias(#name)))
+#endif
+
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* A word that two CPUs write has a line to itself; depot heads get two, for the adjacent-line prefetcher. */

@@ -116,6 +116,8 @@ extern struct pool near__spans, near__chunks;
 extern unsigned near__nodes;		       /* heaps that exist */
 extern struct heap *near__heap[OS_MAX_NODES];
 
+/* At the first call of anything: makes the heap of node 0. False when it cannot, or was interrupted by this very call. */
+bool near__heap_first(void);
 /* Makes the heap of a node; false when no memory can be had. */
 bool near__heap_start(unsigned node);
 

@@ -15,6 +15,8 @@ unsigned near__nodes;
 struct heap *near__heap[OS_MAX_NODES];
 uint64_t near__heap_lost;
 
+static struct lock first_lock;
+
 bool near__heap_start(unsigned node)
 {
 	if (!near__heap[node])
@@ -23,6 +25,20 @@ bool near__heap_start(unsigned node)
 		return false;
 	near__numa_order(node, near__heap[node]->order);
 	return true;
+}
+
+bool near__heap_first(void)
+{
+	if (!lock_acquire(&first_lock))
+		return false;
+	if (!near__nodes) {
+		near__os_start();
+		near__classes_start();
+		if (near__heap_start(0))
+			store_release(&near__nodes, 1u);
+	}
+	lock_release(&first_lock);
+	return load_relaxed(&near__nodes) != 0;
 }
 
 static void relink_spans(struct heap *heap, unsigned node, unsigned class)
@@ -57,6 +73,7 @@ static void relink_extents(struct heap *heap, unsigned node)
 
 void near__heap_after_fork(void)
 {
+	lock_break_if_orphaned(&first_lock);
 	for (unsigned node = 0; node < near__nodes; node++) {
 		struct heap *heap = near__heap[node];
 

@@ -25,8 +25,6 @@ extern const char *near_conf WEAK;
 size_t near__small_limit;
 uintptr_t near__pagemap_limit;
 
-static struct lock init_lock;
-static bool heap_ready;
 static bool complained;
 static const char *reason = "start-up has not ended";
 
@@ -37,20 +35,7 @@ const char *near__init_reason(void)
 
 bool near__init(void)
 {
-	if (likely(load_acquire(&heap_ready)))
-		return true;
-	if (!lock_acquire(&init_lock))
-		return false;
-	if (!heap_ready) {
-		near__os_start();
-		near__classes_start();
-		if (near__heap_start(0)) {
-			near__nodes = 1;
-			store_release(&heap_ready, true);
-		}
-	}
-	lock_release(&init_lock);
-	return heap_ready;
+	return likely(load_acquire(&near__nodes)) || near__heap_first();
 }
 
 /* ---- options -------------------------------------------------------------------------------------- */
@@ -127,7 +112,6 @@ static enum near_mode choose_mode(void)
 void near__after_fork(void)
 {
 	near__os_note_process();
-	lock_break_if_orphaned(&init_lock);
 	near__cache_after_fork();
 	near__heap_after_fork();
 }

@@ -14,6 +14,7 @@
 #define NEAR_MALLOC_MALLOC_H
 
 #include "cache/cache.h"
+#include "near/malloc.h"
 
 /* ---- init.c ---------------------------------------------------------------------------------------- */
 
@@ -48,7 +49,7 @@ struct block {
 	struct span *span;
 };
 
-struct block near__lookup(const void *ptr);
+struct block near__lookup(const void *ptr) NEAR_NO_ACCESS;
 /* Ends the program for a pointer that near__lookup does not know, unless it is to be left alone. */
 void near__foreign(const void *ptr, const char *call);
 extern uint64_t near__foreign_count;
