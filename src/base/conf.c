@@ -140,6 +140,10 @@ void near__conf_parse(const char *text, size_t length, const char *source, conf_
 	while (text < end) {
 		const char *stop = text;
 
+		if ((unsigned char)*text <= ' ') {
+			text++;
+			continue;
+		}
 		if (*text == '#') { /* a comment, to the end of its line */
 			while (text < end && *text != '\n')
 				text++;

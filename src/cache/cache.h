@@ -44,6 +44,8 @@ struct depot {
 	uint64_t bytes ALIGNED(CACHE_LINE); /* capacity worth of all full magazines */
 };
 
+_Static_assert((OS_MAX_NODES * CLASSES + 1) * BIN_WORDS <= UINT16_MAX, "the page map has 16 bits for a bin");
+
 extern struct pool near__magazines;
 extern struct depot *near__depot[OS_MAX_NODES];
 extern HIDDEN enum near_mode near__mode;

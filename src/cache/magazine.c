@@ -55,10 +55,10 @@ uintptr_t near__magazine_take(unsigned node, unsigned own)
 
 	if (!index && own != node)
 		index = take_empty(own);
-	for (unsigned any = 0; !index && any < near__nodes && near__nodes > 2; any++)
+	for (unsigned any = 0; !index && any < near__nodes; any++)
 		index = take_empty(any);
 	if (!index)
-		index = near__pool_take_fresh(&near__magazines, own);
+		index = near__pool_take(&near__magazines, own);
 	return index ? (uintptr_t)near__pool_record(&near__magazines, index) : 0;
 }
 

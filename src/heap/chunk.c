@@ -314,9 +314,10 @@ static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t i
 	return true;
 }
 
-void near__chunk_trim(unsigned node, size_t keep)
+size_t near__chunk_trim(unsigned node, size_t keep)
 {
 	struct chunk_heap *heap = heap_of(node);
+	size_t before = load_relaxed(&heap->given_back);
 	uint32_t end = near__pool_end(&near__chunks);
 
 	for (uint32_t i = 1; i < end && load_relaxed(&heap->dirty_free) > keep; i++) {
@@ -334,6 +335,7 @@ void near__chunk_trim(unsigned node, size_t keep)
 		if (gone)
 			near__pool_give(&near__chunks, i);
 	}
+	return load_relaxed(&heap->given_back) - before;
 }
 
 void near__chunk_release(unsigned node)

@@ -155,8 +155,8 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 void near__chunk_give(struct span *span);
 /* Grows or shrinks a run in place to `bytes`. */
 bool near__chunk_resize(struct span *span, size_t bytes);
-/* Gives the memory of free pages back until at most about `keep` bytes of them stay. */
-void near__chunk_trim(unsigned node, size_t keep);
+/* Gives the memory of free pages back until at most about `keep` bytes of them stay. Returns bytes. */
+size_t near__chunk_trim(unsigned node, size_t keep);
 /* Unmaps the chunks of which nothing is used: their address space is wanted elsewhere. */
 void near__chunk_release(unsigned node);
 /* A new chunk, committed, from the node's regions; false when none can be had. Under the chunk lock. */

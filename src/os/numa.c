@@ -19,7 +19,7 @@
 
 struct topology near__topology = {.nodes = 1};
 
-enum { MASK_WORDS = (OS_MAX_NODES * 2) / 64, DISTANCE_FAR = 255 };
+enum { MASK_WORDS = 1024 / 64, DISTANCE_FAR = 255 }; /* the kernel's own bound on node numbers is 1024 */
 
 struct libnuma {
 	int (*available)(void);
@@ -114,7 +114,7 @@ static unsigned read_nodes(const struct libnuma *n)
 	struct bitmask *allowed = n->mems_allowed();
 	unsigned nodes = 0;
 
-	for (int k = 0; k <= n->max_node() && nodes < OS_MAX_NODES; k++) {
+	for (int k = 0; k <= n->max_node() && k < MASK_WORDS * 64 && nodes < OS_MAX_NODES; k++) {
 		if (n->is_set(allowed, (unsigned)k) && n->node_size(k, NULL) > 0)
 			near__topology.kernel_node[nodes++] = (uint16_t)k;
 	}

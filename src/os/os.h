@@ -53,7 +53,7 @@ int near__os_cpu(void);
 
 /* ---- numa.c or no-numa.c -------------------------------------------------------------------------- */
 
-enum { OS_MAX_NODES = 512, OS_MAX_CPUS = 8192 };
+enum { OS_MAX_NODES = 340, OS_MAX_CPUS = 8192 };
 
 enum os_policy {
 	OS_POLICY_DEFAULT = 0, /* the numbers are those of get_mempolicy */

@@ -74,6 +74,15 @@ Test(magazine, empties_of_other_nodes_are_used)
 	cr_assert_eq(near__magazine_take(0, 0), a, "rather than growing");
 }
 
+/* Where two threads made a segment at once, the records of one of them are in the pool. */
+Test(magazine, records_left_in_the_pool_are_used)
+{
+	uint32_t index = near__pool_take(&near__magazines, 0);
+
+	near__pool_give(&near__magazines, index);
+	cr_assert_eq(near__magazine_take(0, 0), (uintptr_t)near__pool_record(&near__magazines, index));
+}
+
 Test(depot, full_ones_come_back_with_cursor_and_capacity)
 {
 	unsigned bin = bin_of(0, CLASS);
