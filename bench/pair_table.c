@@ -98,68 +98,84 @@ static void make_victims(const struct row *row)
 	victims_used = i;
 }
 
-static inline __attribute__((always_inline)) void *get(const struct row *row, void *(*alloc)(size_t), bool touch)
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void *get(void *(*alloc)(size_t), size_t size, bool touch)
 {
-	size_t size = row->size; /* in a register: the compiler must think that the stores below may change the row */
 	char *object = alloc(size);
 
 	if (touch) {
+#pragma GCC unroll 16
 		for (size_t i = 0; i < size; i += LINE)
 			*(volatile uint64_t *)(object + i) = i;
 	}
 	return object;
 }
 
-/* One pass over all objects, or for `replace` as many steps; *at walks along the victims. */
-static inline __attribute__((always_inline)) void pass(const struct row *row, uint32_t *at, bool touch)
-{
-	void *(*alloc)(size_t) = bench_malloc;
-	void (*release)(void *) = bench_free;
-	uint32_t n = row->live, from = *at;
-
-	if (*at + 2 * n > victims_used)
-		*at = 0;
-	else
-		*at += n;
-	if (row->order == REPLACE) {
-		for (uint32_t i = 0; i < n; i++) {
-			uint32_t victim = victims[from + i];
-
-			release(objects[victim]);
-			objects[victim] = get(row, alloc, touch);
-		}
-		return;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		objects[i] = get(row, alloc, touch);
-	if (row->order == LIFO) {
-		for (uint32_t i = n; i-- > 0;)
-			release(objects[i]);
-		return;
-	}
-	for (uint32_t i = 0; i < n; i++)
-		release(objects[victims[from + i]]);
-}
-
 /* One object alive: nothing to remember, and the loop is all that is added to the pair. */
-static inline __attribute__((always_inline)) void pairs(const struct row *row, uint64_t n, bool touch)
+INLINE void pairs(uint64_t n, size_t size, bool touch)
 {
 	void *(*alloc)(size_t) = bench_malloc;
 	void (*release)(void *) = bench_free;
 
 	while (n--)
-		release(get(row, alloc, touch));
+		release(get(alloc, size, touch));
 }
 
-static inline __attribute__((always_inline)) void run(const struct row *row, uint64_t passes, bool touch)
+/* One pass over n objects, or for `replace` as many steps. */
+INLINE void pass(enum order order, uint32_t n, const uint32_t *victim, size_t size, bool touch)
 {
-	static uint32_t at;
+	void *(*alloc)(size_t) = bench_malloc;
+	void (*release)(void *) = bench_free;
 
-	if (row->live == 1)
-		pairs(row, passes, touch);
-	else
-		while (passes--)
-			pass(row, &at, touch);
+	if (order == REPLACE) {
+		for (uint32_t i = 0; i < n; i++) {
+			release(objects[victim[i]]);
+			objects[victim[i]] = get(alloc, size, touch);
+		}
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		objects[i] = get(alloc, size, touch);
+	if (order == LIFO) {
+		for (uint32_t i = n; i-- > 0;)
+			release(objects[i]);
+		return;
+	}
+	for (uint32_t i = 0; i < n; i++)
+		release(objects[victim[i]]);
+}
+
+INLINE void run(const struct row *row, uint64_t passes, size_t size, bool touch)
+{
+	static uint32_t at; /* among the victims */
+
+	if (row->live == 1) {
+		pairs(passes, size, touch);
+		return;
+	}
+	while (passes--) {
+		pass(row->order, row->live, victims + at, size, touch);
+		at = at + 2 * row->live > victims_used ? 0 : at + row->live;
+	}
+}
+
+/* The usual sizes are constants here: a loop over the lines would measure how well its end is predicted. */
+INLINE void run_sized(const struct row *row, uint64_t passes, bool touch)
+{
+	switch (row->size) {
+	case 64:
+		run(row, passes, 64, touch);
+		break;
+	case 256:
+		run(row, passes, 256, touch);
+		break;
+	case 1024:
+		run(row, passes, 1024, touch);
+		break;
+	default:
+		run(row, passes, row->size, touch);
+	}
 }
 
 static double pass_ns(const struct row *row, uint64_t passes)
@@ -167,9 +183,9 @@ static double pass_ns(const struct row *row, uint64_t passes)
 	uint64_t start = thread_ns();
 
 	if (row->touch)
-		run(row, passes, true);
+		run_sized(row, passes, true);
 	else
-		run(row, passes, false);
+		run_sized(row, passes, false);
 	return (double)(thread_ns() - start) / (double)(passes * row->live);
 }
 

@@ -82,15 +82,19 @@ int near_report(int fd)
 
 /* Many programs close stderr on their way out, so a copy is kept: the only descriptor that the library ever keeps. */
 static int report_fd = -1;
+static uint64_t report_file;
 
 __attribute__((constructor(102))) static void prepare_report(void)
 {
 	if (near__conf.stats_print)
 		report_fd = near__os_duplicate(2);
+	report_file = near__os_identity(report_fd);
 }
 
 __attribute__((destructor)) static void report_at_exit(void)
 {
-	if (near__conf.stats_print)
-		near_report(report_fd >= 0 ? report_fd : 2);
+	if (!near__conf.stats_print)
+		return;
+	/* A program that closes all descriptors may have opened something of its own in the copy's place. */
+	near_report(report_file && near__os_identity(report_fd) == report_file ? report_fd : 2);
 }

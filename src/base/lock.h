@@ -5,13 +5,13 @@
  *
  *     31                    2   1   0
  *    +-----------------------+---+---+
- *    | thread pointer, low   | 1 | c |     c: somebody sleeps on the word
+ *    | thread pointer >> 11  | 1 | c |     c: somebody sleeps on the word
  *    +-----------------------+---+---+     0: free
  *
  * Naming the owner buys two things. A signal handler that finds its own thread there is told so instead of
- * waiting for ever, and the child of a fork can tell which locks died with their owners. Two live threads
- * whose thread pointers agree in 30 bits look like one: lock_acquire then refuses without need, which every
- * caller must be able to take anyway.
+ * waiting for ever, and the child of a fork can tell which locks died with their owners. Two thread pointers lie
+ * at least a smallest stack apart; threads a multiple of 2 TiB apart would look like one, and be refused without
+ * need, which every caller must be able to take anyway.
  *
  * Edges: L0 the release in lock_release pairs with L1 the acquire in lock_acquire.
  * Allowed in heap, meta (growth), the locked sections of arch/generic and the drain mutex; see doc/concurrency.md.
@@ -36,14 +36,17 @@ void near__lock_wake(struct lock *lock);
 #if NEAR_DEBUG
 void near__lock_note_taken(const struct lock *lock);
 void near__lock_note_released(const struct lock *lock);
+/* In the child of a fork: the other threads hold nothing any more. */
+void near__lock_forget_others(void);
 #else
 #define near__lock_note_taken(lock)    ((void)0)
 #define near__lock_note_released(lock) ((void)0)
+#define near__lock_forget_others()     ((void)0)
 #endif
 
 ALWAYS_INLINE uint32_t lock_self(void)
 {
-	return ((uint32_t)thread_pointer() & ~3u) | 2u;
+	return (uint32_t)(thread_pointer() >> 11) << 2 | 2u;
 }
 
 /* Whether the calling thread (or one that looks like it) holds the lock. */
@@ -81,12 +84,16 @@ ALWAYS_INLINE void lock_release(struct lock *lock)
 		near__lock_wake(lock);
 }
 
-/* In the child of a fork, where one thread lives: frees a lock whose owner did not come along. */
-ALWAYS_INLINE bool lock_break_if_orphaned(struct lock *lock)
+/*
+ * In the child of a fork, where one thread lives: takes over a lock whose owner did not come along. The caller mends
+ * what it guards and releases it; a signal handler is refused until then.
+ */
+ALWAYS_INLINE bool lock_inherit(struct lock *lock)
 {
 	if (!load_relaxed(&lock->word) || lock_is_mine(lock))
 		return false;
-	store_relaxed(&lock->word, 0);
+	store_relaxed(&lock->word, lock_self());
+	near__lock_note_taken(lock);
 	return true;
 }
 

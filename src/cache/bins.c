@@ -56,6 +56,8 @@ static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare
 
 bool near__cache_start(void)
 {
+	unsigned bound;
+
 	near__cpus = near__os_possible_cpus();
 	near__percpu_budget = near__conf.percpu_cache;
 	if (!near__percpu_budget)
@@ -68,7 +70,9 @@ bool near__cache_start(void)
 	near__stub = make_table(0, 0, SPARE_STUB);
 	if (!near__stub)
 		return false;
-	for (unsigned i = 0; i < near__cpus + 2; i++)
+	bound = near__os_cpu_bound();
+	bound = bound > near__cpus ? bound : near__cpus;
+	for (unsigned i = 0; i < bound + 2 && i < OS_MAX_CPUS + 2; i++)
 		near__cpu_base[i] = near__local_base[i] = near__stub->bins;
 	return true;
 }

@@ -90,16 +90,18 @@ size_t near__drain_all(void)
 
 void near__cache_after_fork(void)
 {
-	bool draining = lock_is_mine(&near__drain_lock);
+	bool draining = lock_is_mine(&near__drain_lock), inherited = lock_inherit(&near__drain_lock);
 
-	lock_break_if_orphaned(&near__drain_lock);
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		struct cpu_table *table = near__table[cpu];
 
 		if (!table)
 			continue;
-		lock_break_if_orphaned(&table->lock);
+		if (lock_inherit(&table->lock)) /* nothing to mend: each step on a bin ends in one store */
+			lock_release(&table->lock);
 		if (!draining && near__mode == NEAR_MODE_RSEQ)
 			near__table_publish(table);
 	}
+	if (inherited)
+		lock_release(&near__drain_lock);
 }

@@ -87,7 +87,7 @@ unsigned near__magazine_count(uintptr_t cursor)
 {
 	unsigned n = 0;
 
-	for (const uintptr_t *p = (const uintptr_t *)cursor; *p; p--)
+	for (const uintptr_t *p = (const uintptr_t *)cursor; load_relaxed(p); p--)
 		n++;
 	return n;
 }

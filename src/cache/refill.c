@@ -27,23 +27,22 @@ static struct hands take_spare(unsigned bin)
 	return magazine_is_empty(spare) ? (struct hands){.empty = spare} : (struct hands){.full = spare};
 }
 
-/* What a bin may hold whatever the budget says, so that a few large objects cannot starve the small ones. */
-enum { FLOOR_BYTES = 16 << 10 };
+/* What a magazine may hold whatever the budget says, so that a few large objects cannot starve the small ones. */
+enum { FLOOR_BYTES = 4 << 10 };
 
 /*
  * The capacity for the bin's next magazine: it doubles at every miss, up to what the class allows and the CPU's
- * budget has left, of which classes beyond the fast path may use up only the first half.
+ * budget has left, of which classes beyond the fast path may use up only the first half. 0: do without.
  */
 static unsigned wanted(struct cpu_table *table, unsigned bin)
 {
 	const struct class_info *class = &near__class[bin_class(bin)];
 	int64_t left;
-	unsigned want, least = (unsigned)size_max(1, size_min(FLOOR_BYTES / class->bytes, class->capacity));
+	unsigned want, least;
 
-	if (!table)
-		return 1;
 	want = load_relaxed(&table->want[bin]);
 	store_relaxed(&table->want[bin], (uint8_t)size_min(want * 2, class->capacity));
+	least = (unsigned)size_min(FLOOR_BYTES / class->bytes, want);
 	left = (int64_t)(near__percpu_budget >> (class->bytes > CLASS_TABLE_LARGEST)) - load_relaxed(&table->charged);
 	if (left < (int64_t)want * class->bytes)
 		want = left > 0 ? (unsigned)((uint64_t)left / class->bytes) : 0;
@@ -68,9 +67,13 @@ static void *take_one(unsigned node, unsigned class)
 /* A magazine filled from the spans; uses *empty, and leaves it when there is nothing to be had. */
 static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *empty)
 {
-	uintptr_t magazine = *empty ? *empty : near__magazine_take(node, node);
+	uintptr_t magazine = *empty;
 	unsigned got;
 
+	if (!want)
+		return 0;
+	if (!magazine)
+		magazine = near__magazine_take(node, node);
 	if (!magazine)
 		return 0;
 	*empty = magazine;
@@ -138,7 +141,7 @@ static void give_one(unsigned bin, void *object, const char *call)
 	if (near__span_give(bin, &object, 1, call))
 		return;
 	/* A signal handler under the span lock. The depot needs none. */
-	magazine = near__magazine_take(bin_node(bin), bin_node(bin));
+	magazine = near__depot[bin_node(bin)] ? near__magazine_take(bin_node(bin), bin_node(bin)) : 0;
 	if (!magazine) {
 		fetch_add_relaxed(&near__heap_lost, 1ull);
 		return;
@@ -163,19 +166,24 @@ static void retire_full(struct cpu_table *table, unsigned bin, uintptr_t full)
 void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const char *call)
 {
 	unsigned node = bin_node(bin);
-	uintptr_t fresh, old;
+	uintptr_t fresh = 0, old;
 	struct hands hands;
+	unsigned capacity;
 
 	if (!table || (node != table->node && near__class[bin_class(bin)].bytes > CLASS_TABLE_LARGEST)) {
 		give_one(bin, object, call);
 		return;
 	}
 	hands = take_spare(bin);
-	fresh = hands.empty ? hands.empty : near__magazine_take(node, table->node);
+	capacity = wanted(table, bin);
+	if (hands.empty)
+		fresh = hands.empty;
+	else if (capacity)
+		fresh = near__magazine_take(node, table->node);
 	if (!fresh) {
 		give_one(bin, object, call);
 	} else {
-		fresh = near__magazine_prepare(fresh, wanted(table, bin)) + 8;
+		fresh = near__magazine_prepare(fresh, capacity ? capacity : 1) + 8;
 		*(void **)fresh = object;
 		old = near__bin_exchange_full(bin, fresh);
 		if (!old) {

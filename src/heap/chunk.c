@@ -311,6 +311,7 @@ static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t i
 	}
 	heap->dirty_free -= dirty;
 	heap->given_back += dirty;
+	heap->reserved -= CHUNK_BYTES;
 	return true;
 }
 
@@ -377,7 +378,7 @@ void near__chunk_rebuild(unsigned node)
 	for (uint32_t i = 1; i < spans; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
 
-		if (!span || (span->state != SPAN_OBJECTS && span->state != SPAN_RUN) || span->node != node)
+		if (!span || !span->chunk || span->state == SPAN_UNUSED || span->node != node)
 			continue;
 
 		struct chunk *chunk = chunk_at(span->chunk);

@@ -33,7 +33,8 @@ enum {
 };
 
 enum span_state {
-	SPAN_UNUSED = 0, /* the record is in nobody's hands */
+	SPAN_UNUSED = 0, /* the record names no memory */
+	SPAN_HELD,	 /* memory in some thread's hands, on its way to or from the states below */
 	SPAN_OBJECTS,	 /* objects of a class */
 	SPAN_RUN,	 /* one large block, pages of a chunk */
 	SPAN_MAPPED,	 /* one large block, a mapping of its own */

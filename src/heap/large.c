@@ -79,7 +79,7 @@ static uint32_t take_extent(unsigned node, size_t bytes, size_t align)
 	}
 	if (best) {
 		unlink_extent(list, span_at(best));
-		store_release(&span_at(best)->state, (uint32_t)SPAN_MAPPED);
+		store_release(&span_at(best)->state, (uint32_t)SPAN_MAPPED); /* nobody but us knows the address */
 	}
 	lock_release(&list->lock);
 	return best;
@@ -104,7 +104,8 @@ static void keep_mapping(uint32_t index)
 	struct extent_list *list = &near__heap[span_at(index)->node]->extents;
 
 	if (!lock_acquire(&list->lock)) {
-		fetch_add_relaxed(&near__heap_lost, 1ull);
+		if (!drop_mapping(index)) /* in a signal handler, under the lock, at the limit of mappings */
+			fetch_add_relaxed(&near__heap_lost, 1ull);
 		return;
 	}
 	store_release(&span_at(index)->state, (uint32_t)SPAN_EXTENT);
@@ -121,7 +122,7 @@ static uint32_t oldest_extent(struct extent_list *list, size_t keep)
 	if (list->last && (list->bytes > keep || list->count > EXTENTS_MOST)) {
 		index = list->last;
 		unlink_extent(list, span_at(index));
-		store_release(&span_at(index)->state, (uint32_t)SPAN_MAPPED);
+		store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
 	}
 	lock_release(&list->lock);
 	return index;
@@ -201,8 +202,8 @@ bool near__large_free(struct span *span, uint32_t index)
 {
 	uint32_t state = load_acquire(&span->state);
 
-	/* Whoever makes it SPAN_UNUSED has freed it; a second free of the same block meets that or a cleared page map. */
-	if ((state != SPAN_RUN && state != SPAN_MAPPED) || !cas_acq_rel(&span->state, &state, (uint32_t)SPAN_UNUSED))
+	/* Whoever makes it SPAN_HELD has freed it; a second free of the same block meets that or a cleared page map. */
+	if ((state != SPAN_RUN && state != SPAN_MAPPED) || !cas_acq_rel(&span->state, &state, (uint32_t)SPAN_HELD))
 		return false;
 	near__pagemap_set(span->start, 1, 0, 0);
 	if (state == SPAN_RUN) {

@@ -73,17 +73,24 @@ static void relink_extents(struct heap *heap, unsigned node)
 
 void near__heap_after_fork(void)
 {
-	lock_break_if_orphaned(&first_lock);
+	if (lock_inherit(&first_lock))
+		lock_release(&first_lock);
 	for (unsigned node = 0; node < near__nodes; node++) {
 		struct heap *heap = near__heap[node];
 
-		if (lock_break_if_orphaned(&heap->chunks.lock))
+		if (lock_inherit(&heap->chunks.lock)) {
 			near__chunk_rebuild(node);
-		if (lock_break_if_orphaned(&heap->extents.lock))
+			lock_release(&heap->chunks.lock);
+		}
+		if (lock_inherit(&heap->extents.lock)) {
 			relink_extents(heap, node);
+			lock_release(&heap->extents.lock);
+		}
 		for (unsigned class = 1; class <= CLASSES; class++) {
-			if (lock_break_if_orphaned(&heap->spans[class].lock))
+			if (lock_inherit(&heap->spans[class].lock)) {
 				relink_spans(heap, node, class);
+				lock_release(&heap->spans[class].lock);
+			}
 		}
 	}
 }

@@ -23,7 +23,7 @@ static struct span *span_at(uint32_t index)
 
 /* ---- the list; all under its lock ----------------------------------------------------------------- */
 
-static bool is_sound(const struct span *span)
+__attribute__((unused)) static bool is_sound(const struct span *span)
 {
 	unsigned free = near__bits_count(span->free, 0, SPAN_MOST_OBJECTS);
 
@@ -77,8 +77,6 @@ void near__span_relink(struct span_list *list, struct span *span, uint32_t index
 {
 	span->used = (uint16_t)(span->fresh - near__bits_count(span->free, 0, SPAN_MOST_OBJECTS));
 	span->listed = false;
-	/* Whoever made the span, or was about to give it back, may have died with the page map half written. */
-	near__pagemap_set(span->start, near__class[span->class].pages, bin_of(span->node, span->class), index);
 	if (span->used < near__class[span->class].objects)
 		link_span(list, span, index);
 }
@@ -142,7 +140,7 @@ static uint32_t make_span(unsigned node, unsigned class)
 	struct span *span = span_at(index);
 
 	*span = (struct span){.class = (uint16_t)class, .node = (uint16_t)node, .bytes = (size_t)info->pages * MAP_PAGE};
-	if (!near__chunk_take(span, (size_t)info->align * MAP_PAGE, SPAN_OBJECTS, &zeroed)) {
+	if (!near__chunk_take(span, (size_t)info->align * MAP_PAGE, SPAN_HELD, &zeroed)) {
 		near__pool_give(&near__spans, index);
 		return 0;
 	}
@@ -181,13 +179,15 @@ unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned wan
 	struct span *span = span_at(index);
 
 	got = take_from(span, top, want);
-	if (span->used < near__class[class].objects) {
-		if (lock_acquire(&list->lock)) {
-			link_span(list, span, index);
-			lock_release(&list->lock);
-		} else {
-			fetch_add_relaxed(&near__heap_lost, near__class[class].objects - span->used);
-		}
+	if (span->used == near__class[class].objects) {
+		store_release(&span->state, (uint32_t)SPAN_OBJECTS);
+	} else if (lock_acquire(&list->lock)) {
+		store_release(&span->state, (uint32_t)SPAN_OBJECTS);
+		link_span(list, span, index);
+		lock_release(&list->lock);
+	} else {
+		/* A signal handler under the lock: the rest of the span comes to light with the first object freed. */
+		store_release(&span->state, (uint32_t)SPAN_OBJECTS);
 	}
 	return got;
 }
@@ -231,8 +231,10 @@ static uint32_t give_one(struct span_list *list, struct span *span, uint32_t ind
 	if (span->listed)
 		unlink_span(list, span);
 	span->used--;
-	if (!span->used && (list->empties || span->bytes > EMPTY_KEPT_BYTES))
+	if (!span->used && (list->empties || span->bytes > EMPTY_KEPT_BYTES)) {
+		store_release(&span->state, (uint32_t)SPAN_HELD);
 		return index;
+	}
 	link_span(list, span, index);
 	return 0;
 }
@@ -273,8 +275,10 @@ static uint32_t unlink_empty(struct span_list *list)
 		return 0;
 	for (index = list->first[0]; index && span_at(index)->used; index = span_at(index)->next)
 		;
-	if (index)
+	if (index) {
 		unlink_span(list, span_at(index));
+		store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
+	}
 	lock_release(&list->lock);
 	return index;
 }

@@ -33,9 +33,22 @@ size_t near__trim(size_t keep)
 	return bytes + (given_back() - before);
 }
 
-void near__trim_address_space(void)
+static size_t address_space_held(void)
 {
+	size_t bytes = 0;
+
+	for (unsigned node = 0; node < near__nodes; node++)
+		bytes += load_relaxed(&near__heap[node]->chunks.reserved) +
+			 load_relaxed(&near__heap[node]->extents.bytes);
+	return bytes;
+}
+
+bool near__trim_for(size_t size)
+{
+	if (size > address_space_held())
+		return false;
 	near__trim(0);
 	for (unsigned node = 0; node < near__nodes; node++)
 		near__chunk_release(node);
+	return true;
 }

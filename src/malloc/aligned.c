@@ -29,7 +29,8 @@ static void *aligned_large(size_t align, size_t size)
 
 	if (block)
 		return block;
-	near__trim_address_space();
+	if (!near__trim_for(size))
+		return near__enomem();
 	block = near__alloc_large(size, align, &zeroed);
 	return block ? block : near__enomem();
 }

@@ -85,10 +85,12 @@ static void start_nodes(void)
 	if (!near__numa_load())
 		return;
 	for (unsigned node = 0; node < near__topology.nodes; node++) {
-		if (!near__heap_start(node))
+		if (!near__heap_start(node)) {
+			near__topology = (struct topology){.nodes = 1, .policy = near__topology.policy};
 			return;
-		near__nodes = node + 1;
+		}
 	}
+	store_release(&near__nodes, near__topology.nodes);
 	near__region_bind(0);
 }
 
@@ -111,7 +113,8 @@ static enum near_mode choose_mode(void)
 
 void near__after_fork(void)
 {
-	near__os_note_process();
+	near__lock_forget_others();
+	near__rcu_after_fork();
 	near__cache_after_fork();
 	near__heap_after_fork();
 }
@@ -126,8 +129,6 @@ __attribute__((constructor(101))) static void start(void)
 	read_options();
 	if (complained && near__conf.abort_conf)
 		near__die("abort_conf:true: a bad option is fatal");
-	near__os_note_process();
-	near__os_on_new_process = near__after_fork;
 	pthread_atfork(NULL, NULL, near__after_fork);
 	start_nodes();
 	mode = choose_mode();
@@ -141,7 +142,7 @@ __attribute__((constructor(101))) static void start(void)
 	}
 	store_release(&near__mode, mode);
 	if (mode == NEAR_MODE_RSEQ) {
-		near__pagemap_limit = PAGEMAP_ROOT_ENTRIES;
-		near__small_limit = CLASS_TABLE_LARGEST + 1;
+		store_release(&near__pagemap_limit, (uintptr_t)PAGEMAP_ROOT_ENTRIES);
+		store_release(&near__small_limit, (size_t)CLASS_TABLE_LARGEST + 1);
 	}
 }

@@ -85,7 +85,9 @@ static void *alloc_small(size_t size)
 	if (near__span_take(node, class, &object, 1))
 		return object;
 	object = from_other_nodes(node, class);
-	return object ? object : near__large_alloc(near__class[class].bytes, MAP_PAGE, node, &zeroed);
+	if (object)
+		return object;
+	return near__large_alloc(near__class[class].bytes, (size_t)near__class[class].align * MAP_PAGE, node, &zeroed);
 }
 
 void *near__alloc_large(size_t size, size_t align, bool *zeroed)
@@ -118,7 +120,8 @@ static void *alloc_or_trim(size_t size, bool *zeroed)
 	if (likely(block != NULL))
 		return block;
 	/* Address space or memory has ended: perhaps what the caches hold will do. */
-	near__trim_address_space();
+	if (!near__trim_for(size))
+		return near__enomem();
 	block = alloc(size, zeroed);
 	return block ? block : near__enomem();
 }

@@ -19,8 +19,10 @@ struct segment {
 
 static struct segment *segment_make(struct pool *pool, unsigned node)
 {
-	struct segment *s = near__arena_alloc(POOL_SEGMENT_BYTES, POOL_SEGMENT_BYTES, node);
+	struct segment *s = NULL;
 
+	if (load_relaxed(&pool->segments) + 1 < POOL_MOST_SEGMENTS)
+		s = near__arena_alloc(POOL_SEGMENT_BYTES, POOL_SEGMENT_BYTES, node);
 	if (!s)
 		return NULL;
 
@@ -40,7 +42,7 @@ static struct segment *segment_make(struct pool *pool, unsigned node)
 	s->number = number;
 	s->records = (uint32_t)records;
 	s->first = (uint32_t)first;
-	store_release(&pool->at[number], s); /* pairs with S1 in segment_of */
+	store_release(&pool->at[number], s); /* S0 */
 	return s;
 }
 
@@ -135,13 +137,9 @@ void near__stack_push(struct stack *stack, const struct pool *pool, uint32_t ind
 	struct slot *slot = near__pool_slot(pool, index);
 	uint64_t head = load_relaxed(&stack->head);
 
-	do {
-		uint32_t top = (uint32_t)head;
-		unsigned depth = top ? load_relaxed(&near__pool_slot(pool, top)->depth) + 1u : 0;
-
-		store_relaxed(&slot->next, top);
-		store_relaxed(&slot->depth, (uint8_t)size_min(depth, UINT8_MAX));
-	} while (!cas_acq_rel(&stack->head, &head, head_of(head, index))); /* P0 */
+	do
+		store_relaxed(&slot->next, (uint32_t)head);
+	while (!cas_acq_rel(&stack->head, &head, head_of(head, index))); /* P0 */
 }
 
 uint32_t near__stack_pop(struct stack *stack, const struct pool *pool)

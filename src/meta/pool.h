@@ -35,7 +35,6 @@ struct slot {
 	uint32_t next;
 	uint16_t cursor;   /* magazines: offset of the topmost pointer */
 	uint8_t capacity;  /* magazines: usable slots */
-	uint8_t depth;	   /* depots: how many stand below, up to 255 */
 };
 
 struct stack {

@@ -23,6 +23,14 @@ static unsigned list_end(const char *list)
 	return (unsigned)end;
 }
 
+unsigned near__os_cpu_bound(void)
+{
+	static unsigned long mask[OS_MAX_CPUS / 64];
+	long bytes = KERNEL(SYS_sched_getaffinity, 0, sizeof(mask), mask);
+
+	return bytes > 0 ? (unsigned)bytes * 8 : 1024;
+}
+
 /*
  * Affinity, nproc and _SC_NPROCESSORS_CONF all count something else under numactl, in containers or after
  * hot-plug. Without /sys the size of the mask that the kernel returns is a bound: it is made for all possible CPUs.
@@ -34,12 +42,8 @@ unsigned near__os_possible_cpus(void)
 
 	if (near__os_read_file("/sys/devices/system/cpu/possible", buffer, sizeof(buffer)) > 0)
 		end = list_end(buffer);
-	if (!end) {
-		static unsigned long mask[OS_MAX_CPUS / 64];
-		long bytes = KERNEL(SYS_sched_getaffinity, 0, sizeof(mask), mask);
-
-		end = bytes > 0 ? (unsigned)bytes * 8 : 1024;
-	}
+	if (!end)
+		end = near__os_cpu_bound();
 	return end < OS_MAX_CPUS ? end : OS_MAX_CPUS;
 }
 

@@ -9,21 +9,6 @@
 
 enum { SPINS = 100 };
 
-void (*near__os_on_new_process)(void);
-static long process;
-
-void near__os_note_process(void)
-{
-	process = KERNEL(SYS_getpid);
-}
-
-/* The child of a fork that ran no handlers (_Fork, clone) would wait for owners that are not there. */
-static void notice_new_process(void)
-{
-	if (near__os_on_new_process && KERNEL(SYS_getpid) != process)
-		near__os_on_new_process();
-}
-
 static bool spin(struct lock *lock, uint32_t self)
 {
 	for (int i = 0; i < SPINS; i++) {
@@ -42,7 +27,6 @@ bool near__lock_wait(struct lock *lock, uint32_t self)
 		return false;
 	if (spin(lock, self))
 		return true;
-	notice_new_process();
 	for (;;) {
 		uint32_t seen = load_relaxed(&lock->word);
 
@@ -101,6 +85,16 @@ void near__lock_note_released(const struct lock *lock)
 	(void)lock;
 	if (load_relaxed(&held[i].thread) == self && held[i].held > 0 && --held[i].held == 0)
 		store_release(&held[i].thread, (uintptr_t)0);
+}
+
+void near__lock_forget_others(void)
+{
+	size_t own = slot_of(thread_pointer());
+
+	for (size_t i = 0; i < SLOTS; i++) {
+		if (i != own)
+			held[i].thread = 0, held[i].held = 0;
+	}
 }
 
 #endif

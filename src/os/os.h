@@ -48,6 +48,8 @@ bool near__os_in_break(uintptr_t address);
 
 /* One more than the largest CPU number that can ever appear. At least 1. */
 unsigned near__os_possible_cpus(void);
+/* A bound on CPU numbers from the scheduler alone, should the files that tell the above be a container's fiction. */
+unsigned near__os_cpu_bound(void);
 /* The CPU we are on, or -1 where the kernel does not say. */
 int near__os_cpu(void);
 
@@ -97,13 +99,6 @@ bool near__membarrier_start(void);
 /* No thread that was inside a section on `cpu` when this was called is in it still. */
 int near__membarrier_fence(unsigned cpu);
 
-/* ---- futex.c -------------------------------------------------------------------------------------- */
-
-/* Called when a lock is waited for and the process is not the one that started: a fork without handlers. */
-extern void (*near__os_on_new_process)(void);
-/* Notes that this process is the one that the locks belong to. */
-void near__os_note_process(void);
-
 /* ---- rcu.c or no-rcu.c ---------------------------------------------------------------------------- */
 
 /*
@@ -126,6 +121,8 @@ long near__os_read_file(const char *path, char *buffer, size_t size);
 int near__os_write(int fd, const char *text, size_t length);
 /* Another descriptor for the same file, out of the program's way and closed on exec; -1 on failure. */
 int near__os_duplicate(int fd);
+/* What the descriptor stands for, as a number that is the same as long as it does; 0 when it is closed. */
+uint64_t near__os_identity(int fd);
 
 /* One line on stderr: "nearmalloc: " and the text, in one write. */
 void near__warn(const char *format, ...) PRINTF_LIKE(1, 2);

@@ -54,11 +54,10 @@ bool near__rseq_register_thread(void)
 		return false;
 	if (own.cpu_id >= 0)
 		return true;
-	if (KERNEL(SYS_rseq, &own, AREA_BYTES, 0, RSEQ_SIGNATURE)) {
-		own.cpu_id = CPU_FAILED;
-		return false;
-	}
-	return true;
+	/* A signal handler may have been quicker; then the area is the kernel's to write. */
+	if (KERNEL(SYS_rseq, &own, AREA_BYTES, 0, RSEQ_SIGNATURE) && load_relaxed(&own.cpu_id) < 0)
+		store_relaxed(&own.cpu_id, (int32_t)CPU_FAILED);
+	return load_relaxed(&own.cpu_id) >= 0;
 }
 
 bool near__rseq_start(void)

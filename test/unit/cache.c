@@ -63,7 +63,8 @@ static void expect_all_home(void)
 	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++)
 		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED, "span %u is in use", i);
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++)
-		cr_assert(!near__table[cpu] || near__table[cpu]->charged == 0, "charged %ld", (long)near__table[cpu]->charged);
+		cr_assert(!near__table[cpu] || near__table[cpu]->charged == 0, "charged %ld",
+			  (long)near__table[cpu]->charged);
 	cr_assert_eq(magazines_idle(), magazines_made());
 	cr_assert_eq(near__heap_lost, 0);
 }
@@ -71,7 +72,7 @@ static void expect_all_home(void)
 TEST_IN_BOTH_MODES(cache, objects_of_every_class_are_distinct_and_come_home)
 {
 	unit_pinned_table();
-	for (unsigned class = 1; class <= CLASSES; class++) {
+	for (unsigned class = 1; class <= CLASSES; class ++) {
 		unsigned n = (unsigned)size_min(300, 4 * MIB / near__class[class].bytes);
 
 		for (unsigned i = 0; i < n; i++) {
@@ -164,7 +165,7 @@ TEST_IN_BOTH_MODES(cache, the_budget_is_kept)
 	struct cpu_table *table = unit_pinned_table();
 	int64_t most = near__percpu_budget = 256 * KIB;
 
-	for (unsigned class = 1; class <= CLASSES; class++) {
+	for (unsigned class = 1; class <= CLASSES; class ++) {
 		most += 2 * (int64_t)size_max(16 * KIB, near__class[class].bytes);
 		for (unsigned i = 0; i < 40; i++)
 			held[i] = take(near__class[class].bytes);
@@ -213,7 +214,8 @@ Test(cache, a_stubbed_cpu_is_served_without_its_table, .timeout = 30)
 TEST_IN_BOTH_MODES(cache, every_lock_of_the_heap_held_by_the_interrupted)
 {
 	struct cpu_table *table = unit_pinned_table();
-	struct lock *locks[] = {&table->lock, &near__heap[0]->spans[4].lock, &near__heap[0]->chunks.lock, &near__drain_lock};
+	struct lock *locks[] = {&table->lock, &near__heap[0]->spans[4].lock, &near__heap[0]->chunks.lock,
+				&near__drain_lock};
 
 	for (unsigned i = 0; i < 100; i++)
 		held[i] = take(64);

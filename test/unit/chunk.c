@@ -81,7 +81,7 @@ static unsigned random_pages(uint64_t *random)
 static void resize_run(unsigned slot, unsigned pages)
 {
 	struct span *span = runs[slot];
-	size_t old = span->bytes, new = (size_t)pages * MAP_PAGE;
+	size_t old = span->bytes, new = (size_t)pages *MAP_PAGE;
 
 	if (new == old)
 		return;
@@ -103,7 +103,8 @@ Test(chunk, random_runs_against_a_shadow, .timeout = 60)
 		bool zeroed;
 
 		if (!runs[slot]) {
-			take_run(slot, random_pages(&random), 1u << unit_random(&random) % (round % 8 ? 3 : 9), &zeroed);
+			take_run(slot, random_pages(&random), 1u << unit_random(&random) % (round % 8 ? 3 : 9),
+				 &zeroed);
 			if (zeroed)
 				expect_zero(runs[slot]);
 			mark(runs[slot]);

@@ -98,7 +98,7 @@ Test(classes, bins_number_nodes_and_classes)
 	unsigned bin = 1;
 
 	for (unsigned node = 0; node < OS_MAX_NODES; node++) {
-		for (unsigned class = 1; class <= CLASSES; class++, bin++) {
+		for (unsigned class = 1; class <= CLASSES; class ++, bin++) {
 			cr_assert_eq(bin_of(node, class), bin);
 			cr_assert_eq(bin_class(bin), class);
 			cr_assert_eq(bin_node(bin), node);

@@ -8,14 +8,14 @@
 
 #include "unit.h"
 
-#define EXPECT_LIKE_LIBC(...)                                                         \
-	do {                                                                          \
-		char ours[128], theirs[128];                                          \
-		struct text text = TEXT_IN(ours);                                     \
-		near__text_add(&text, __VA_ARGS__);                                   \
-		snprintf(theirs, sizeof(theirs), __VA_ARGS__);                        \
-		cr_assert_str_eq(ours, theirs);                                       \
-		cr_assert(text.length == strlen(theirs) && !text.cut);                \
+#define EXPECT_LIKE_LIBC(...)                                          \
+	do {                                                           \
+		char ours[128], theirs[128];                           \
+		struct text text = TEXT_IN(ours);                      \
+		near__text_add(&text, __VA_ARGS__);                    \
+		snprintf(theirs, sizeof(theirs), __VA_ARGS__);         \
+		cr_assert_str_eq(ours, theirs);                        \
+		cr_assert(text.length == strlen(theirs) && !text.cut); \
 	} while (0)
 
 Test(format, like_libc)

@@ -11,9 +11,9 @@
 
 #include "heap/heap.h"
 
-#define WRONG_UNLESS(condition)          \
-	do {                             \
-		if (!(condition))        \
+#define WRONG_UNLESS(condition)            \
+	do {                               \
+		if (!(condition))          \
 			return #condition; \
 	} while (0)
 
@@ -37,8 +37,8 @@ static inline const char *span_wrong(const struct span *span, uint32_t index)
 	WRONG_UNLESS(span->fresh <= class->objects);
 	WRONG_UNLESS(span->used + free_objects == span->fresh);
 	WRONG_UNLESS(!near__bits_any(span->free, span->fresh, SPAN_MOST_OBJECTS - span->fresh));
-	WRONG_UNLESS(span->bytes == (size_t)class->pages * MAP_PAGE);
-	WRONG_UNLESS(!(span->start & ((size_t)class->align * MAP_PAGE - 1)));
+	WRONG_UNLESS(span->bytes == (size_t) class->pages * MAP_PAGE);
+	WRONG_UNLESS(!(span->start & ((size_t) class->align * MAP_PAGE - 1)));
 	for (size_t page = 0; page < class->pages; page++) {
 		WRONG_UNLESS(near__pagemap_span(span->start + page * MAP_PAGE) == index);
 		WRONG_UNLESS(pagemap_slot(span->start + page * MAP_PAGE) ==
@@ -230,7 +230,7 @@ static inline const char *heap_wrong(unsigned node, bool strict)
 	const char *wrong = chunks_wrong(node, strict);
 
 	wrong = wrong ? wrong : extents_wrong(node);
-	for (unsigned class = 1; class <= CLASSES && !wrong; class++)
+	for (unsigned class = 1; class <= CLASSES && !wrong; class ++)
 		wrong = list_wrong(node, class, strict);
 	return wrong;
 }

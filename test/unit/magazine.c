@@ -128,7 +128,7 @@ Test(depot, beyond_its_bound_objects_go_home)
 Test(depot, trim_takes_all_classes_of_the_node_alone)
 {
 	unit_two_nodes();
-	for (unsigned class = 1; class <= CLASSES; class++) {
+	for (unsigned class = 1; class <= CLASSES; class ++) {
 		near__depot_push(bin_of(0, class), filled(0, class, 1));
 		near__depot_push(bin_of(1, class), filled(1, class, 1));
 	}

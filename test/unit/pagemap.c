@@ -21,7 +21,8 @@ Test(pagemap, what_was_never_set_reads_zero)
 
 Test(pagemap, beyond_the_map)
 {
-	static const uintptr_t strange[] = {MAP_END, MAP_END + 4096, (uintptr_t)1 << 63, UINTPTR_MAX, UINTPTR_MAX - 4095};
+	static const uintptr_t strange[] = {MAP_END, MAP_END + 4096, (uintptr_t)1 << 63, UINTPTR_MAX,
+					    UINTPTR_MAX - 4095};
 
 	for (size_t i = 0; i < ARRAY_LEN(strange); i++) {
 		cr_assert_eq(near__pagemap_span(strange[i]), 0);

@@ -249,7 +249,8 @@ static void orphan_everything(void)
 
 static void use_all(void)
 {
-	void *block = near__malloc_slow(144), *large = near__malloc_slow(300 * KIB), *mapped = near__malloc_slow(2 * MIB);
+	void *block = near__malloc_slow(144), *large = near__malloc_slow(300 * KIB),
+	     *mapped = near__malloc_slow(2 * MIB);
 
 	near__free_slow(block, "free");
 	near__free_slow(large, "free");

@@ -72,7 +72,7 @@ Test(span, every_class_hands_out_all_of_its_spans)
 {
 	static void *objects[MOST];
 
-	for (unsigned class = 1; class <= CLASSES; class++) {
+	for (unsigned class = 1; class <= CLASSES; class ++) {
 		unsigned n = near__class[class].objects;
 
 		for (unsigned got = 0; got < n;)
@@ -246,7 +246,8 @@ Test(span, misuse_ends_the_program)
 	snprintf(address, sizeof(address), "free(%p): already free", pair[0]);
 	unit_expect_death(give_twice, address);
 	unit_expect_death(give_twice_at_once, address);
-	snprintf(address, sizeof(address), "realloc(%p): inside a block, not its start", (void *)((char *)pair[0] + 16));
+	snprintf(address, sizeof(address), "realloc(%p): inside a block, not its start",
+		 (void *)((char *)pair[0] + 16));
 	unit_expect_death(give_inside, address);
 	unit_expect_death(give_untaken, "never handed out");
 	unit_expect_death(give_after_the_span_went, "already free");

@@ -92,18 +92,18 @@ static inline void unit_mode(enum near_mode mode)
 }
 
 /* One test of a function in each mode. */
-#define TEST_IN_BOTH_MODES(suite, name)                     \
-	static void suite##_##name(void);                   \
-	Test(suite, name##_rseq, .timeout = 60)             \
-	{                                                   \
-		unit_mode(NEAR_MODE_RSEQ);                  \
-		suite##_##name();                           \
-	}                                                   \
-	Test(suite, name##_locked, .timeout = 60)           \
-	{                                                   \
-		unit_mode(NEAR_MODE_LOCKED);                \
-		suite##_##name();                           \
-	}                                                   \
+#define TEST_IN_BOTH_MODES(suite, name)           \
+	static void suite##_##name(void);         \
+	Test(suite, name##_rseq, .timeout = 60)   \
+	{                                         \
+		unit_mode(NEAR_MODE_RSEQ);        \
+		suite##_##name();                 \
+	}                                         \
+	Test(suite, name##_locked, .timeout = 60) \
+	{                                         \
+		unit_mode(NEAR_MODE_LOCKED);      \
+		suite##_##name();                 \
+	}                                         \
 	static void suite##_##name(void)
 
 /* Stays on one CPU and returns its table. */

@@ -32,6 +32,19 @@ static void make_nodes(void)
 	near__percpu_budget = 512 * KIB; /* so that capacities vary */
 }
 
+static void expect_stub(void)
+{
+	for (unsigned bin = 0; bin < near__table_bins(); bin++) {
+		if (load_relaxed(&near__stub->bins[bin].cursor) != NIL_CURSOR ||
+		    load_relaxed(&near__stub->bins[bin].spare) != SPARE_STUB)
+			die("the stub was written");
+	}
+	for (unsigned i = 0; i < MAGAZINE_SLOTS; i++) {
+		if (load_relaxed(&near__nil_magazine[i]))
+			die("the nil magazine was written");
+	}
+}
+
 static void *drainer(void *seed)
 {
 	uint64_t random = (uintptr_t)seed;
@@ -39,6 +52,7 @@ static void *drainer(void *seed)
 	while (!crew_stop) {
 		if (near__drain_all())
 			fetch_add_relaxed(&drains, 1ul);
+		expect_stub();
 		if (next_random(&random) % 16 == 0)
 			near__depot_trim((unsigned)(next_random(&random) % 2));
 		if (next_random(&random) % 16 == 0)
@@ -64,14 +78,6 @@ static void expect_empty_tables(void)
 			die("a table without magazines is charged for some");
 		if (table && near__mode == NEAR_MODE_RSEQ && CPU_BASE[cpu] != table->bins)
 			die("a CPU is left without its table");
-	}
-	for (unsigned bin = 0; bin < near__table_bins(); bin++) {
-		if (near__stub->bins[bin].cursor != NIL_CURSOR || near__stub->bins[bin].spare != SPARE_STUB)
-			die("the stub was written");
-	}
-	for (unsigned i = 0; i < MAGAZINE_SLOTS; i++) {
-		if (near__nil_magazine[i])
-			die("the nil magazine was written");
 	}
 }
 
@@ -126,6 +132,7 @@ void run_caches(unsigned seconds)
 	near__drain_all();
 	for (unsigned node = 0; node < near__nodes; node++)
 		near__depot_trim(node);
+	expect_stub();
 	expect_empty_tables();
 	magazines = expect_all_magazines();
 	expect_all_objects();

@@ -1,0 +1,172 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the nearmalloc authors
+# timeout: 240
+#
+# Stress of the machinery against its internals, and its negative controls: for each rule that can be broken on
+# purpose a variant of the allocator breaks it and must be seen to fail by the same program that the intact one
+# passes. The sources stay clean: a variant is a copy of one file, edited here, or a function replaced by the linker.
+# shellcheck disable=SC2046,SC2086
+. "$NEAR_SRC/test/lib.sh"
+
+SECONDS_INTACT=${NEAR_STRESS_SECONDS:-3} # of each run that must pass
+SECONDS_BROKEN="2 10"                    # a broken one is run so long, and if it survives once more
+SPARE=4                                  # seconds beyond which a run counts as hanging
+
+flags="-std=gnu11 -O2 -g -pthread -fno-strict-aliasing -ftls-model=initial-exec -include $NEAR_BUILD/config.h"
+for f in malloc calloc realloc free; do
+	flags+=" -fno-builtin-$f"
+done
+tests=$NEAR_SRC/test/stress/controls
+
+# compile SRC OBJECT-DIR FILE...: files of the source tree SRC, or of the folder of test programs.
+compile() {
+	local src=$1 out=$2 file
+	shift 2
+	for file; do
+		echo "$CC $flags -I$src -I$NEAR_SRC/include -I$NEAR_SRC/test/unit -I$tests" \
+			"-c $file -o $out/$(object_name "$file")"
+	done | xargs -r -P 2 -d '\n' -n 1 sh -c
+}
+
+object_name() {
+	local name=${1##*/src/}
+	name=${name##*/stress/}
+	echo "${name//\//_}.o"
+}
+
+# Every layer that the programs need; libnuma and liburcu have no part in this.
+sources() {
+	find "$1" -name '*.c' | grep -v -e /abi/ -e /cli/ -e /watch/ -e /os/numa.c -e /os/rcu.c
+}
+
+# run PROGRAM MODE LIMIT SECONDS [VARIANT]: sets status and said.
+run() {
+	local conf=
+	[ "$2" = rseq ] || conf=rseq:off
+	said=$(NEARMALLOC_CONF=$conf STRESS_MODE=$2 timeout -s KILL "$3" "${5:-./intact}" "$1" "$4" 2>&1)
+	status=$?
+	said=$(tail -n 1 <<<"$said")
+	[ "$status" -ne 137 ] || said="it hangs"
+}
+
+passes() {
+	run "$1" "$2" $((SECONDS_INTACT + 20)) "$SECONDS_INTACT"
+	case $status in
+	0) ok "stress: $1 ($2): $said" ;;
+	77) skip "stress: $1 ($2)" "$said" ;;
+	*) not_ok "stress: $1 ($2)" "status $status: $said" ;;
+	esac
+}
+
+# judge NAME PROGRAM MODE: the variant was built as ./variant.
+judge() {
+	local name="control: $1 ($3)" seconds
+	for seconds in $SECONDS_BROKEN; do
+		run "$2" "$3" $((seconds + SPARE)) "$seconds" ./variant
+		[ "$status" -eq 0 ] || break
+	done
+	case $status in
+	0) not_ok "$name" "the broken variant survived: $said" ;;
+	2) not_ok "$name" "cannot be run: $said" ;;
+	77) skip "$name" "$said" ;;
+	*) ok "$name: $said" ;;
+	esac
+}
+
+# edited NAME PROGRAM MODE FILE SED [USERS]: FILE is changed, and what it is compiled into; of a header, the files
+# that contain the pattern USERS.
+edited() {
+	local name=$1 program=$2 mode=$3 file=$4 script=$5 users=${6:-} changed
+	rm -rf copy out
+	cp -r "$NEAR_SRC/src" copy && cp -r objects out
+	mkdir -p tree && rm -rf tree/src && mv copy tree/src
+	sed -i -E "$script" "tree/src/$file"
+	if cmp -s "tree/src/$file" "$NEAR_SRC/src/$file"; then
+		not_ok "control: $name ($mode)" "$file has changed: the edit applies to nothing"
+		return
+	fi
+	changed=$PWD/tree/src/$file
+	[ -z "$users" ] || changed=$(grep -lE "$users" $(sources "$PWD/tree/src") "$tests"/*.c)
+	if compile "$PWD/tree/src" out $changed && $CC -pthread out/*.o -o variant; then
+		judge "$name" "$program" "$mode"
+	else
+		not_ok "control: $name ($mode)" "does not build"
+	fi
+}
+
+# replaced NAME PROGRAM MODE FUNCTION DEFINITION: the linker sends calls of FUNCTION to another.
+replaced() {
+	local name=$1 program=$2 mode=$3 function=$4
+	echo "$5" >replacement.c
+	if $CC -O2 -c replacement.c && $CC -pthread "-Wl,--wrap=$function" objects/*.o replacement.o -o variant; then
+		judge "$name" "$program" "$mode"
+	else
+		not_ok "control: $name ($mode)" "does not build"
+	fi
+}
+
+mkdir -p objects
+check "stress: builds" compile "$NEAR_SRC/src" objects $(sources "$NEAR_SRC/src") "$tests"/*.c || exit
+check "stress: links" $CC -pthread objects/*.o -o intact || exit
+
+for mode in rseq locked; do
+	passes caches $mode
+	passes forks $mode
+done
+passes stack locked
+
+##
+## Draining
+##
+replaced "no fence after the stub is stored" caches rseq near__membarrier_fence \
+	'int __wrap_near__membarrier_fence(unsigned cpu); int __wrap_near__membarrier_fence(unsigned cpu) { return (int)(cpu & 0); }'
+edited "only one of the base arrays gets the stub" caches rseq cache/drain.c '/store_release\(&LOCAL_BASE\[/d'
+edited "tables are emptied without their lock" caches locked cache/drain.c \
+	's/bool locked = near__mode == NEAR_MODE_LOCKED;/bool locked = false;/'
+
+##
+## The sections, by their text
+##
+uses_sections='section_[a-z]|fast_(malloc|free)'
+in_section() {
+	if [ "$(uname -m)" = x86_64 ]; then
+		edited "$1" caches rseq arch/x86_64/sections.h "$2" "$uses_sections"
+	else
+		skip "control: $1" "the edit is for x86-64"
+	fi
+}
+in_section "exchanges do not test for the stub" \
+	'/cmp \$1, %\[seen\]/,/je 2f/d'
+in_section "a spare is put over another" \
+	'/section_put_spare/,/return/ { /test %\[spare\]/d; /jne 2f/d }'
+in_section "exchange though not empty any more" \
+	'/cmpq \$0, \(%\[seen\]\)/,/jne 2f/d'
+in_section "push commits before the slot is stored" \
+	'/section_push/,/return/ { /mov %\[object\], \(%\[cursor\]\)/ { h; d }; /commit/ { s/\\n"/\\n\\t"/; G } }'
+edited "a spare is put over another" caches locked arch/generic/locked.c \
+	's/bool room = bin->spare == SPARE_NONE;/bool room = true;/'
+edited "exchange though not empty any more" caches locked arch/generic/locked.c \
+	's/: !\*\(void \*\*\)old\)/: true)/'
+
+##
+## Magazines, stacks, locks
+##
+edited "the sentinel is not zeroed at re-use" caches rseq cache/magazine.c '/\*\(uintptr_t \*\)bottom = 0;/d'
+edited "no tag in the head of a stack" stack locked meta/pool.c \
+	's/return \(\(old >> 32\) \+ 1\) << 32 \| index;/return (void)old, index;/'
+edited "a lock waits for its own thread" caches locked os/futex.c \
+	'/if \(lock_is_mine\(lock\)\)/,/return false;/d; /if \(.*holds_a_lock/,/return false;/d'
+edited "a handler that came under one lock waits for another" caches locked os/futex.c \
+	'/if \(.*holds_a_lock/,/return false;/d'
+skip "control: pop from a depot without acquire" "loads are not reordered on x86-64, and nothing else runs here"
+
+##
+## Fork
+##
+edited "orphaned lists are not rebuilt in the child" forks locked heap/rebuild.c \
+	's/^(\t+)(near__chunk_rebuild|relink_extents|relink_spans)\(.*\);/\1;/'
+replaced "orphaned locks stay in the child" forks locked near__heap_after_fork \
+	'void __wrap_near__heap_after_fork(void); void __wrap_near__heap_after_fork(void) {}'
+replaced "tables in a drainer's hands stay stubbed in the child" forks rseq near__cache_after_fork \
+	'void __wrap_near__cache_after_fork(void); void __wrap_near__cache_after_fork(void) {}'
