@@ -141,6 +141,7 @@ void near__text_vadd(struct text *text, const char *format, va_list args)
 	va_list copy;
 
 	va_copy(copy, args);
+	put(text, "", 0); /* terminates it, whatever follows */
 	while (*format) {
 		const char *percent = strchr(format, '%');
 		struct spec spec;

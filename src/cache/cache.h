@@ -140,6 +140,8 @@ void near__table_charge(struct cpu_table *table, unsigned bin, uintptr_t cursor,
 size_t near__drain_all(void);
 /* In the child of a fork: gives tables back that were being drained, and frees orphaned table locks. */
 void near__cache_after_fork(void);
+/* Whether the calling thread holds the lock of a table. */
+bool near__cache_lock_held(void);
 /* Serialises draining and the making of tables; always tried, never waited for. Taken before any other lock. */
 extern struct lock near__drain_lock;
 

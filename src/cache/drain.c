@@ -105,3 +105,14 @@ void near__cache_after_fork(void)
 	if (inherited)
 		lock_release(&near__drain_lock);
 }
+
+bool near__cache_lock_held(void)
+{
+	for (unsigned cpu = 0; near__mode == NEAR_MODE_LOCKED && cpu < near__cpus; cpu++) {
+		const struct cpu_table *table = load_acquire(&near__table[cpu]);
+
+		if (table && lock_is_mine(&table->lock))
+			return true;
+	}
+	return false;
+}

@@ -166,6 +166,8 @@ static unsigned take_dirt(struct chunk_heap *heap, struct chunk *chunk, unsigned
 	return dirty;
 }
 
+static void release_later(struct chunk_heap *heap);
+
 bool near__chunk_take(struct span *span, size_t align, enum span_state state, bool *zeroed)
 {
 	struct chunk_heap *heap = heap_of(span->node);
@@ -173,6 +175,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 
 	if (!lock_acquire(&heap->lock))
 		return false;
+	release_later(heap);
 
 	uint32_t index = find_chunk(heap, pages, (unsigned)(align / MAP_PAGE), &at);
 
@@ -244,21 +247,37 @@ static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, un
 		purge_chunk(heap, chunk);
 }
 
-void near__chunk_give(struct span *span)
+/* The state goes first: the child of a fork marks as used what spans say that they have. */
+static void release_span(struct chunk_heap *heap, uint32_t index)
+{
+	struct span *span = near__pool_record(&near__spans, index);
+	unsigned at = (unsigned)((span->start - chunk_at(span->chunk)->base) / MAP_PAGE);
+
+	store_release(&span->state, (uint32_t)SPAN_UNUSED);
+	compiler_barrier();
+	release_run(heap, span->chunk, at, (unsigned)(span->bytes / MAP_PAGE));
+	near__pool_give(&near__spans, index);
+}
+
+static void release_later(struct chunk_heap *heap)
+{
+	uint32_t index;
+
+	while (unlikely(stack_top(&heap->later)) && (index = near__stack_pop(&heap->later, &near__spans)))
+		release_span(heap, index);
+}
+
+void near__chunk_give(struct span *span, uint32_t index)
 {
 	struct chunk_heap *heap = heap_of(span->node);
-	uint32_t index = span->chunk;
-	unsigned at = (unsigned)((span->start - chunk_at(index)->base) / MAP_PAGE);
-	unsigned pages = (unsigned)(span->bytes / MAP_PAGE);
 
 	if (!lock_acquire(&heap->lock)) {
 		store_release(&span->state, (uint32_t)SPAN_UNUSED);
-		fetch_add_relaxed(&near__heap_lost, pages);
+		near__stack_push(&heap->later, &near__spans, index);
 		return;
 	}
-	store_release(&span->state, (uint32_t)SPAN_UNUSED);
-	compiler_barrier();
-	release_run(heap, index, at, pages);
+	release_span(heap, index);
+	release_later(heap);
 	lock_release(&heap->lock);
 }
 
@@ -327,6 +346,7 @@ size_t near__chunk_trim(unsigned node, size_t keep)
 
 		if (!belongs(chunk, node) || !lock_acquire(&heap->lock))
 			continue;
+		release_later(heap);
 		if (belongs(chunk, node)) /* still, now that the lock is held */
 			purge_chunk(heap, chunk);
 		/* Locked pages cannot be purged (EINVAL), but unmapped. */
@@ -363,10 +383,12 @@ void near__chunk_release(unsigned node)
 void near__chunk_rebuild(unsigned node)
 {
 	struct chunk_heap *heap = heap_of(node);
-	uint32_t chunks = near__pool_end(&near__chunks), spans = near__pool_end(&near__spans);
+	uint32_t chunks = near__pool_end(&near__chunks), spans = near__pool_end(&near__spans), index;
 
 	heap->nonempty = 0;
 	heap->dirty_free = 0;
+	while ((index = near__stack_pop(&heap->later, &near__spans))) /* their pages are free, as the spans say */
+		near__pool_give(&near__spans, index);
 	for (unsigned i = 0; i < CHUNK_BUCKETS; i++)
 		heap->first[i] = 0;
 	for (uint32_t i = 1; i < chunks; i++) {

@@ -90,6 +90,7 @@ struct region {
 
 struct chunk_heap {
 	struct lock lock;
+	struct stack later; /* spans whose pages a signal handler could not give back */
 	uint64_t nonempty; /* bit per bucket */
 	uint32_t first[CHUNK_BUCKETS];
 	struct region *regions;
@@ -152,8 +153,8 @@ void near__span_relink(struct span_list *list, struct span *span, uint32_t index
  * CHUNK_BYTES. *zeroed tells whether all of it reads as zero. False: no memory, or interrupted under the lock.
  */
 bool near__chunk_take(struct span *span, size_t align, enum span_state state, bool *zeroed);
-/* Takes it back; state becomes SPAN_UNUSED. When interrupted under the lock the pages are lost and counted. */
-void near__chunk_give(struct span *span);
+/* Takes it and the span's record back. When interrupted under the lock, whoever takes that next does it. */
+void near__chunk_give(struct span *span, uint32_t index);
 /* Grows or shrinks a run in place to `bytes`. */
 bool near__chunk_resize(struct span *span, size_t bytes);
 /* Gives the memory of free pages back until at most about `keep` bytes of them stay. Returns bytes. */
@@ -184,6 +185,8 @@ size_t near__large_bytes(size_t size);
 
 /* In the child of a fork: frees orphaned locks and rebuilds what they guard. */
 void near__heap_after_fork(void);
+/* Whether the calling thread holds a lock of any heap. */
+bool near__heap_lock_held(void);
 
 /* Objects and pages given up; see near_stats. */
 extern uint64_t near__heap_lost;

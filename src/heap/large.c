@@ -207,8 +207,7 @@ bool near__large_free(struct span *span, uint32_t index)
 		return false;
 	near__pagemap_set(span->start, 1, 0, 0);
 	if (state == SPAN_RUN) {
-		near__chunk_give(span);
-		near__pool_give(&near__spans, index);
+		near__chunk_give(span, index);
 		return true;
 	}
 

@@ -94,3 +94,21 @@ void near__heap_after_fork(void)
 		}
 	}
 }
+
+static bool holds_one_of(const struct heap *heap)
+{
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		if (lock_is_mine(&heap->spans[class].lock))
+			return true;
+	}
+	return lock_is_mine(&heap->chunks.lock) || lock_is_mine(&heap->extents.lock);
+}
+
+bool near__heap_lock_held(void)
+{
+	for (unsigned node = 0; node < near__nodes; node++) {
+		if (holds_one_of(near__heap[node]))
+			return true;
+	}
+	return lock_is_mine(&first_lock);
+}

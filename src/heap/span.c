@@ -154,8 +154,7 @@ static void release_span(uint32_t index)
 	struct span *span = span_at(index);
 
 	near__pagemap_set(span->start, span->bytes / MAP_PAGE, 0, 0);
-	near__chunk_give(span);
-	near__pool_give(&near__spans, index);
+	near__chunk_give(span, index);
 }
 
 unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned want)

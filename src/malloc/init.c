@@ -111,6 +111,11 @@ static enum near_mode choose_mode(void)
 	return NEAR_MODE_LOCKED;
 }
 
+static bool holds_a_lock(void)
+{
+	return near__heap_lock_held() || near__cache_lock_held();
+}
+
 void near__after_fork(void)
 {
 	near__lock_forget_others();
@@ -129,6 +134,7 @@ __attribute__((constructor(101))) static void start(void)
 	read_options();
 	if (complained && near__conf.abort_conf)
 		near__die("abort_conf:true: a bad option is fatal");
+	near__os_holds_a_lock = holds_a_lock;
 	pthread_atfork(NULL, NULL, near__after_fork);
 	start_nodes();
 	mode = choose_mode();

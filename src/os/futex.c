@@ -9,6 +9,8 @@
 
 enum { SPINS = 100 };
 
+bool (*near__os_holds_a_lock)(void);
+
 static bool spin(struct lock *lock, uint32_t self)
 {
 	for (int i = 0; i < SPINS; i++) {
@@ -27,6 +29,8 @@ bool near__lock_wait(struct lock *lock, uint32_t self)
 		return false;
 	if (spin(lock, self))
 		return true;
+	if (near__os_holds_a_lock && near__os_holds_a_lock())
+		return false;
 	for (;;) {
 		uint32_t seen = load_relaxed(&lock->word);
 
@@ -50,50 +54,51 @@ void near__lock_wake(struct lock *lock)
 #if NEAR_DEBUG
 
 /*
- * The lock order is short: a thread holds at most one lock beside the drain mutex. Thread pointers hash into a
- * fixed table; two threads that meet in a slot would be confused, so a slot counts only for who claimed it.
+ * The lock order is short: a thread holds at most one lock beside the drain lock, and a signal handler that came under
+ * these at most two more. Thread pointers hash into a fixed table of (thread, locks held) in one word, so that a
+ * handler finds it consistent; a thread whose slot is in use by another is not counted.
  */
-enum { SLOTS = 4096, MOST = 2 };
+enum { SLOTS = 4096, MOST = 4, COUNT_BITS = 8, COUNT_MASK = (1 << COUNT_BITS) - 1 };
 
-static struct {
-	uintptr_t thread;
-	int held;
-} held[SLOTS];
+static uint64_t held[SLOTS];
 
-static size_t slot_of(uintptr_t thread)
+static uint64_t *slot_of(uintptr_t thread)
 {
-	return (thread >> 6) * 0x9e3779b97f4a7c15ull >> 52;
+	return &held[(thread >> 6) * 0x9e3779b97f4a7c15ull >> 52];
+}
+
+static void count(const struct lock *lock, int change)
+{
+	uintptr_t self = thread_pointer();
+	uint64_t *slot = slot_of(self), seen = load_relaxed(slot), locks;
+
+	do {
+		locks = seen & COUNT_MASK;
+		if (locks ? seen >> COUNT_BITS != self : change < 0)
+			return;
+		locks += (uint64_t)(int64_t)change;
+	} while (!cas_relaxed(slot, &seen, (uint64_t)self << COUNT_BITS | locks));
+	if (locks > MOST)
+		near__die("lock order: %p is taken by a thread that holds %lu locks", (const void *)lock, locks - 1);
 }
 
 void near__lock_note_taken(const struct lock *lock)
 {
-	uintptr_t self = thread_pointer(), nobody = 0;
-	size_t i = slot_of(self);
-
-	if (load_relaxed(&held[i].thread) != self && !cas_relaxed(&held[i].thread, &nobody, self))
-		return;
-	if (++held[i].held > MOST)
-		near__die("lock order: %p is taken by a thread that holds %d locks", (const void *)lock,
-			  held[i].held - 1);
+	count(lock, 1);
 }
 
 void near__lock_note_released(const struct lock *lock)
 {
-	uintptr_t self = thread_pointer();
-	size_t i = slot_of(self);
-
-	(void)lock;
-	if (load_relaxed(&held[i].thread) == self && held[i].held > 0 && --held[i].held == 0)
-		store_release(&held[i].thread, (uintptr_t)0);
+	count(lock, -1);
 }
 
 void near__lock_forget_others(void)
 {
-	size_t own = slot_of(thread_pointer());
+	uint64_t *own = slot_of(thread_pointer());
 
-	for (size_t i = 0; i < SLOTS; i++) {
-		if (i != own)
-			held[i].thread = 0, held[i].held = 0;
+	for (uint64_t *slot = held; slot < held + SLOTS; slot++) {
+		if (slot != own)
+			store_relaxed(slot, (uint64_t)0);
 	}
 }
 

@@ -99,6 +99,14 @@ bool near__membarrier_start(void);
 /* No thread that was inside a section on `cpu` when this was called is in it still. */
 int near__membarrier_fence(unsigned cpu);
 
+/* ---- futex.c -------------------------------------------------------------------------------------- */
+
+/*
+ * Asked before a thread falls asleep: whether it holds a lock already. Then it is a signal handler that came under that
+ * lock, and may not wait: who holds the other may be waiting for this one in a handler of its own.
+ */
+extern bool (*near__os_holds_a_lock)(void);
+
 /* ---- rcu.c or no-rcu.c ---------------------------------------------------------------------------- */
 
 /*
