@@ -139,20 +139,30 @@ static struct cpu_table *locked_table(void)
 
 /* ---- the slow sections ---------------------------------------------------------------------------- */
 
-/* A magazine came to a bin of the table, or left it. */
-void near__table_charge(struct cpu_table *table, unsigned bin, uintptr_t cursor, bool came)
+int64_t near__bin_worth(unsigned bin, uintptr_t cursor)
 {
-	int64_t bytes;
-
-	if (cursor == NIL_CURSOR)
-		return;
-	bytes = (int64_t)near__magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
-	fetch_add_relaxed(&table->charged, came ? bytes : -bytes);
+	return cursor == NIL_CURSOR ? 0 : (int64_t)magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
 }
 
-uintptr_t near__bin_take_spare(unsigned bin)
+void near__charge_settle(const struct charge *charge)
 {
-	struct cpu_table *table = NULL;
+	if (charge->bytes)
+		fetch_add_relaxed(&charge->table->charged, charge->bytes);
+}
+
+/* The thread may have migrated since the last step. */
+static void charge_to(struct charge *charge, struct cpu_table *table, int64_t bytes)
+{
+	if (charge->table != table) {
+		near__charge_settle(charge);
+		*charge = (struct charge){.table = table};
+	}
+	charge->bytes += bytes;
+}
+
+uintptr_t near__bin_take_spare(unsigned bin, struct charge *charge)
+{
+	struct cpu_table *table;
 	struct bin *bins;
 	uintptr_t spare;
 
@@ -164,15 +174,15 @@ uintptr_t near__bin_take_spare(unsigned bin)
 		spare = near__locked_take_spare(&table->lock, &table->bins[bin]);
 	}
 	if (spare > SPARE_STUB)
-		near__table_charge(table, bin, spare, false);
+		charge_to(charge, table, -near__bin_worth(bin, spare));
 	return spare;
 }
 
-bool near__bin_put_spare(unsigned bin, uintptr_t cursor)
+bool near__bin_put_spare(unsigned bin, uintptr_t cursor, struct charge *charge)
 {
 	struct cpu_table *table;
 	struct bin *bins;
-	uint64_t capacity = near__magazine_capacity(cursor); /* before it is out of our hands */
+	int64_t worth = near__bin_worth(bin, cursor); /* before it is out of our hands */
 	bool done;
 
 	if (near__mode == NEAR_MODE_RSEQ) {
@@ -183,15 +193,16 @@ bool near__bin_put_spare(unsigned bin, uintptr_t cursor)
 		done = near__locked_put_spare(&table->lock, &table->bins[bin], cursor);
 	}
 	if (done)
-		fetch_add_relaxed(&table->charged, (int64_t)(capacity * near__class[bin_class(bin)].bytes));
+		charge_to(charge, table, worth);
 	return done;
 }
 
-static uintptr_t exchange(unsigned bin, uintptr_t cursor, bool when_full)
+static uintptr_t exchange(unsigned bin, uintptr_t cursor, bool when_full, struct charge *charge)
 {
 	struct cpu_table *table;
 	struct bin *bins;
-	uint64_t capacity = near__magazine_capacity(cursor), slot = (uint64_t)bin * BIN_WORDS;
+	uint64_t slot = (uint64_t)bin * BIN_WORDS;
+	int64_t worth = near__bin_worth(bin, cursor);
 	uintptr_t old;
 
 	if (near__mode == NEAR_MODE_RSEQ) {
@@ -203,19 +214,17 @@ static uintptr_t exchange(unsigned bin, uintptr_t cursor, bool when_full)
 		old = when_full ? near__locked_exchange_full(&table->lock, &table->bins[bin], cursor)
 				: near__locked_exchange_empty(&table->lock, &table->bins[bin], cursor);
 	}
-	if (old) {
-		fetch_add_relaxed(&table->charged, (int64_t)(capacity * near__class[bin_class(bin)].bytes));
-		near__table_charge(table, bin, old, false);
-	}
+	if (old)
+		charge_to(charge, table, worth - near__bin_worth(bin, old));
 	return old;
 }
 
-uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor)
+uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor, struct charge *charge)
 {
-	return exchange(bin, cursor, false);
+	return exchange(bin, cursor, false, charge);
 }
 
-uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor)
+uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor, struct charge *charge)
 {
-	return exchange(bin, cursor, true);
+	return exchange(bin, cursor, true, charge);
 }

@@ -87,7 +87,8 @@ uintptr_t near__magazine_take(unsigned node, unsigned own);
 void near__magazine_give(uintptr_t cursor, unsigned node);
 /* Makes it empty with room for `capacity` pointers. */
 uintptr_t near__magazine_prepare(uintptr_t cursor, unsigned capacity);
-unsigned near__magazine_capacity(uintptr_t cursor);
+/* Gives a magazine with objects room for `capacity` pointers, more than it has; returns its cursor. */
+uintptr_t near__magazine_grow(uintptr_t cursor, unsigned capacity);
 unsigned near__magazine_count(uintptr_t cursor);
 
 /* A magazine with objects of the bin; 0: none. */
@@ -104,10 +105,22 @@ size_t near__depot_trim(unsigned node);
 
 /* ---- bins.c: the sections in either mode, on the bin of the CPU we are on --------------------------- */
 
-uintptr_t near__bin_take_spare(unsigned bin);
-bool near__bin_put_spare(unsigned bin, uintptr_t cursor);
-uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor);
-uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor);
+/*
+ * What the steps of one slow path have changed in a table's `charged`, not written there yet: mostly nothing in the
+ * end, because magazines of one capacity change places. Begins as zeros.
+ */
+struct charge {
+	struct cpu_table *table;
+	int64_t bytes;
+};
+
+/* Call after the last step. */
+void near__charge_settle(const struct charge *charge);
+
+uintptr_t near__bin_take_spare(unsigned bin, struct charge *charge);
+bool near__bin_put_spare(unsigned bin, uintptr_t cursor, struct charge *charge);
+uintptr_t near__bin_exchange_empty(unsigned bin, uintptr_t cursor, struct charge *charge);
+uintptr_t near__bin_exchange_full(unsigned bin, uintptr_t cursor, struct charge *charge);
 
 /* The cursor that stands in a bin without a magazine. */
 extern HIDDEN uint64_t near__nil_magazine[MAGAZINE_SLOTS];
@@ -116,6 +129,11 @@ extern HIDDEN uint64_t near__nil_magazine[MAGAZINE_SLOTS];
 ALWAYS_INLINE bool magazine_is_empty(uintptr_t cursor)
 {
 	return !*(uintptr_t *)cursor;
+}
+
+ALWAYS_INLINE unsigned magazine_capacity(uintptr_t cursor)
+{
+	return pool_slot_at(&near__magazines, cursor)->capacity;
 }
 
 ALWAYS_INLINE struct cpu_table *table_of(struct bin *bins)
@@ -128,8 +146,8 @@ extern struct cpu_table *near__stub;
 unsigned near__table_bins(void);
 /* Lets the sections of the table's CPU reach it. */
 void near__table_publish(struct cpu_table *table);
-/* Accounts for a magazine that came to a bin of the table or left it. */
-void near__table_charge(struct cpu_table *table, unsigned bin, uintptr_t cursor, bool came);
+/* What a magazine counts in the budget of the bin's table; nothing for the nil magazine. */
+int64_t near__bin_worth(unsigned bin, uintptr_t cursor);
 
 /* ---- drain.c --------------------------------------------------------------------------------------- */
 

@@ -31,7 +31,7 @@ static size_t flush(struct cpu_table *table, unsigned bin, uintptr_t cursor)
 
 	if (cursor == NIL_CURSOR || cursor <= SPARE_STUB)
 		return 0;
-	near__table_charge(table, bin, cursor, false);
+	fetch_sub_relaxed(&table->charged, near__bin_worth(bin, cursor));
 	bytes = (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes;
 	near__depot_flush(bin, cursor);
 	return bytes;

@@ -5,6 +5,8 @@
  *
  * Of a magazine on a stack the slot beside it (meta/pool.h) remembers the cursor and the capacity.
  */
+#include <string.h>
+
 #include "base/conf.h"
 #include "cache/cache.h"
 #include "os/os.h"
@@ -19,18 +21,18 @@ static uintptr_t base_of(uintptr_t cursor)
 
 static uint32_t index_of(uintptr_t cursor)
 {
-	return near__pool_index(&near__magazines, base_of(cursor));
+	return pool_index(&near__magazines, base_of(cursor));
 }
 
 static struct slot *slot_of(uintptr_t cursor)
 {
-	return near__pool_slot(&near__magazines, index_of(cursor));
+	return pool_slot_at(&near__magazines, cursor);
 }
 
 static uintptr_t cursor_at(uint32_t index)
 {
-	return (uintptr_t)near__pool_record(&near__magazines, index) +
-	       near__pool_slot(&near__magazines, index)->cursor;
+	return (uintptr_t)pool_record(&near__magazines, index) +
+	       pool_slot(&near__magazines, index)->cursor;
 }
 
 static void push(struct stack *stack, uintptr_t cursor)
@@ -38,7 +40,7 @@ static void push(struct stack *stack, uintptr_t cursor)
 	uint32_t index = index_of(cursor);
 
 	near_invariant(base_of(cursor) != (uintptr_t)near__nil_magazine);
-	near__pool_slot(&near__magazines, index)->cursor = (uint16_t)(cursor & (MAGAZINE_BYTES - 1));
+	pool_slot(&near__magazines, index)->cursor = (uint16_t)(cursor & (MAGAZINE_BYTES - 1));
 	near__stack_push(stack, &near__magazines, index);
 }
 
@@ -59,7 +61,7 @@ uintptr_t near__magazine_take(unsigned node, unsigned own)
 		index = take_empty(any);
 	if (!index)
 		index = near__pool_take(&near__magazines, own);
-	return index ? (uintptr_t)near__pool_record(&near__magazines, index) : 0;
+	return index ? (uintptr_t)pool_record(&near__magazines, index) : 0;
 }
 
 void near__magazine_give(uintptr_t cursor, unsigned node)
@@ -78,9 +80,13 @@ uintptr_t near__magazine_prepare(uintptr_t cursor, unsigned capacity)
 	return bottom;
 }
 
-unsigned near__magazine_capacity(uintptr_t cursor)
+uintptr_t near__magazine_grow(uintptr_t cursor, unsigned capacity)
 {
-	return slot_of(cursor)->capacity;
+	uintptr_t *from = (uintptr_t *)base_of(cursor) + MAGAZINE_SLOTS - magazine_capacity(cursor);
+	size_t n = (size_t)((uintptr_t *)cursor - from) + 1;
+
+	memmove((uintptr_t *)near__magazine_prepare(cursor, capacity) + 1, from, n * sizeof(*from));
+	return base_of(cursor) + (MAGAZINE_SLOTS - capacity + n - 1) * sizeof(*from);
 }
 
 unsigned near__magazine_count(uintptr_t cursor)
@@ -96,7 +102,7 @@ unsigned near__magazine_count(uintptr_t cursor)
 
 static uint64_t worth(unsigned bin, uintptr_t cursor)
 {
-	return (uint64_t)near__magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
+	return (uint64_t)magazine_capacity(cursor) * near__class[bin_class(bin)].bytes;
 }
 
 uintptr_t near__depot_pop(unsigned bin)

@@ -18,10 +18,17 @@ struct hands {
 	uintptr_t empty;
 };
 
-static struct hands take_spare(unsigned bin)
+/*
+ * Takes the spare if it is of use: full for malloc, empty for free. The look before is only a hint, for by then the
+ * spare may be another, but it is worth two sections; reading a magazine that others own does no harm.
+ */
+static struct hands take_spare(const struct cpu_table *table, unsigned bin, bool want_full, struct charge *charge)
 {
-	uintptr_t spare = near__bin_take_spare(bin);
+	uintptr_t spare = load_relaxed(&table->bins[bin].spare);
 
+	if (spare <= SPARE_STUB || magazine_is_empty(spare) == want_full)
+		return (struct hands){0};
+	spare = near__bin_take_spare(bin, charge);
 	if (spare <= SPARE_STUB)
 		return (struct hands){0};
 	return magazine_is_empty(spare) ? (struct hands){.empty = spare} : (struct hands){.full = spare};
@@ -47,6 +54,17 @@ static unsigned wanted(struct cpu_table *table, unsigned bin)
 	if (left < (int64_t)want * class->bytes)
 		want = left > 0 ? (unsigned)((uint64_t)left / class->bytes) : 0;
 	return (unsigned)size_max(least, size_min(want, class->capacity));
+}
+
+/* Without it a magazine of the first, small capacities would be swapped in and out for ever. */
+static uintptr_t grown(struct cpu_table *table, unsigned bin, uintptr_t full)
+{
+	unsigned capacity = magazine_capacity(full), want;
+
+	if (likely(capacity >= load_relaxed(&table->want[bin])))
+		return full;
+	want = wanted(table, bin);
+	return want > capacity ? near__magazine_grow(full, want) : full;
 }
 
 /* ---- malloc --------------------------------------------------------------------------------------- */
@@ -87,12 +105,12 @@ static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *e
 }
 
 /* Loads `full` if the bin is still empty, else keeps it as the spare or gives it to the depot. */
-static void install_full(unsigned bin, uintptr_t full, uintptr_t *empty)
+static void install_full(unsigned bin, uintptr_t full, uintptr_t *empty, struct charge *charge)
 {
-	uintptr_t old = magazine_is_empty(full) ? 0 : near__bin_exchange_empty(bin, full);
+	uintptr_t old = magazine_is_empty(full) ? 0 : near__bin_exchange_empty(bin, full, charge);
 
 	if (!old) {
-		if (!near__bin_put_spare(bin, full))
+		if (!near__bin_put_spare(bin, full, charge))
 			near__depot_push(bin, full);
 	} else if (old != NIL_CURSOR) {
 		if (*empty)
@@ -105,12 +123,13 @@ static void install_full(unsigned bin, uintptr_t full, uintptr_t *empty)
 void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class)
 {
 	unsigned bin = bin_of(node, class);
+	struct charge charge = {0};
 	struct hands hands;
 	void *object;
 
 	if (!table)
 		return take_one(node, class);
-	hands = take_spare(bin);
+	hands = take_spare(table, bin, true, &charge);
 	if (!hands.full) {
 		hands.full = near__depot_pop(bin);
 		count_lossy(&table->counts.refills_depot, (uint64_t)(hands.full != 0));
@@ -119,16 +138,19 @@ void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class)
 		if (!hands.full) {
 			if (hands.empty)
 				near__magazine_give(hands.empty, node);
+			near__charge_settle(&charge);
 			return take_one(node, class);
 		}
 		count_lossy(&table->counts.refills, 1ull);
-		count_lossy(&table->counts.refilled_objects, (uint64_t)near__magazine_capacity(hands.full));
+		count_lossy(&table->counts.refilled_objects, (uint64_t)magazine_capacity(hands.full));
 	}
+	hands.full = grown(table, bin, hands.full);
 	/* Ours is taken before the magazine can be seen by others: this call cannot come away with nothing. */
 	object = *(void **)hands.full;
-	install_full(bin, hands.full - 8, &hands.empty);
-	if (hands.empty && !near__bin_put_spare(bin, hands.empty))
+	install_full(bin, hands.full - 8, &hands.empty, &charge);
+	if (hands.empty && !near__bin_put_spare(bin, hands.empty, &charge))
 		near__magazine_give(hands.empty, node);
+	near__charge_settle(&charge);
 	return object;
 }
 
@@ -152,11 +174,11 @@ static void give_one(unsigned bin, void *object, const char *call)
 }
 
 /* Puts a full magazine that the bin no longer holds where it belongs. */
-static void retire_full(struct cpu_table *table, unsigned bin, uintptr_t full)
+static void retire_full(struct cpu_table *table, unsigned bin, uintptr_t full, struct charge *charge)
 {
 	bool local = bin_node(bin) == table->node;
 
-	if (local && near__bin_put_spare(bin, full))
+	if (local && near__bin_put_spare(bin, full, charge))
 		return;
 	count_lossy(&table->counts.flushes, 1ull);
 	count_lossy(&table->counts.flushes_remote, (uint64_t)!local);
@@ -166,6 +188,7 @@ static void retire_full(struct cpu_table *table, unsigned bin, uintptr_t full)
 void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const char *call)
 {
 	unsigned node = bin_node(bin);
+	struct charge charge = {0};
 	uintptr_t fresh = 0, old;
 	struct hands hands;
 	unsigned capacity;
@@ -174,7 +197,7 @@ void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const
 		give_one(bin, object, call);
 		return;
 	}
-	hands = take_spare(bin);
+	hands = take_spare(table, bin, false, &charge);
 	capacity = wanted(table, bin);
 	if (hands.empty)
 		fresh = hands.empty;
@@ -185,15 +208,16 @@ void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const
 	} else {
 		fresh = near__magazine_prepare(fresh, capacity ? capacity : 1) + 8;
 		*(void **)fresh = object;
-		old = near__bin_exchange_full(bin, fresh);
+		old = near__bin_exchange_full(bin, fresh, &charge);
 		if (!old) {
 			/* Not full any more, or the stub: a magazine with one object is not worth keeping. */
 			give_one(bin, object, call);
 			near__magazine_give(fresh, node);
 		} else if (old != NIL_CURSOR) {
-			retire_full(table, bin, old);
+			retire_full(table, bin, old, &charge);
 		}
 	}
 	if (hands.full)
-		retire_full(table, bin, hands.full);
+		retire_full(table, bin, hands.full, &charge);
+	near__charge_settle(&charge);
 }

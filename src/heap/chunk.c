@@ -19,7 +19,7 @@ POOL_DEFINE(near__chunks, sizeof(struct chunk), CACHE_LINE);
 
 static struct chunk *chunk_at(uint32_t index)
 {
-	return near__pool_record(&near__chunks, index);
+	return pool_record(&near__chunks, index);
 }
 
 static struct chunk_heap *heap_of(unsigned node)
@@ -250,7 +250,7 @@ static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, un
 /* The state goes first: the child of a fork marks as used what spans say that they have. */
 static void release_span(struct chunk_heap *heap, uint32_t index)
 {
-	struct span *span = near__pool_record(&near__spans, index);
+	struct span *span = pool_record(&near__spans, index);
 	unsigned at = (unsigned)((span->start - chunk_at(span->chunk)->base) / MAP_PAGE);
 
 	store_release(&span->state, (uint32_t)SPAN_UNUSED);

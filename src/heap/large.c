@@ -17,7 +17,7 @@ enum {
 
 static struct span *span_at(uint32_t index)
 {
-	return near__pool_record(&near__spans, index);
+	return pool_record(&near__spans, index);
 }
 
 size_t near__large_bytes(size_t size)

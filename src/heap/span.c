@@ -18,7 +18,7 @@ POOL_DEFINE(near__spans, sizeof(struct span), CACHE_LINE);
 
 static struct span *span_at(uint32_t index)
 {
-	return near__pool_record(&near__spans, index);
+	return pool_record(&near__spans, index);
 }
 
 /* ---- the list; all under its lock ----------------------------------------------------------------- */

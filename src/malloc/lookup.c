@@ -20,7 +20,7 @@ struct block near__lookup(const void *ptr)
 
 	if (!index)
 		return (struct block){0};
-	span = near__pool_record(&near__spans, index);
+	span = pool_record(&near__spans, index);
 
 	unsigned bin = (unsigned)pagemap_slot(address) / BIN_WORDS;
 

@@ -6,17 +6,6 @@
 #include "base/bits.h"
 #include "meta/arena.h"
 
-enum { INDEX_BITS = 10, INDEX_MASK = (1 << INDEX_BITS) - 1 };
-
-/* An index is the number of its segment and the position inside. Segment numbers start at 1, so no index is 0. */
-struct segment {
-	uint32_t number;
-	uint32_t records;
-	uint32_t first; /* offset of the first record */
-	uint32_t used;  /* fresh records taken; may run past `records`, which means none left */
-	struct slot slots[] ALIGNED(CACHE_LINE);
-};
-
 static struct segment *segment_make(struct pool *pool, unsigned node)
 {
 	struct segment *s = NULL;
@@ -34,7 +23,7 @@ static struct segment *segment_make(struct pool *pool, unsigned node)
 	}
 
 	size_t records = size_min((POOL_SEGMENT_BYTES - sizeof(*s)) / (pool->record_bytes + sizeof(struct slot)),
-				  1 << INDEX_BITS);
+				  1 << POOL_INDEX_BITS);
 	size_t first = round_up(sizeof(*s) + records * sizeof(struct slot), pool->record_align);
 
 	while (first + records * pool->record_bytes > POOL_SEGMENT_BYTES)
@@ -46,11 +35,6 @@ static struct segment *segment_make(struct pool *pool, unsigned node)
 	return s;
 }
 
-static struct segment *segment_of(const struct pool *pool, uint32_t index)
-{
-	return load_acquire(&pool->at[index >> INDEX_BITS]); /* S1 */
-}
-
 static uint32_t take_from(struct segment *s)
 {
 	if (load_relaxed(&s->used) >= s->records)
@@ -58,7 +42,7 @@ static uint32_t take_from(struct segment *s)
 
 	uint32_t position = fetch_add_relaxed(&s->used, 1u);
 
-	return position < s->records ? s->number << INDEX_BITS | position : 0;
+	return position < s->records ? s->number << POOL_INDEX_BITS | position : 0;
 }
 
 uint32_t near__pool_take_fresh(struct pool *pool, unsigned node)
@@ -94,37 +78,18 @@ void near__pool_give(struct pool *pool, uint32_t index)
 	near__stack_push(&pool->free, pool, index);
 }
 
-void *near__pool_record(const struct pool *pool, uint32_t index)
-{
-	struct segment *s = segment_of(pool, index);
-
-	return (char *)s + s->first + (index & INDEX_MASK) * pool->record_bytes;
-}
-
-struct slot *near__pool_slot(const struct pool *pool, uint32_t index)
-{
-	return &segment_of(pool, index)->slots[index & INDEX_MASK];
-}
-
-uint32_t near__pool_index(const struct pool *pool, uintptr_t address)
-{
-	const struct segment *s = (const struct segment *)round_down(address, POOL_SEGMENT_BYTES);
-
-	return s->number << INDEX_BITS | (uint32_t)((address - (uintptr_t)s - s->first) / pool->record_bytes);
-}
-
 uint32_t near__pool_end(const struct pool *pool)
 {
-	return (load_relaxed(&pool->segments) + 1) << INDEX_BITS;
+	return (load_relaxed(&pool->segments) + 1) << POOL_INDEX_BITS;
 }
 
 void *near__pool_peek(const struct pool *pool, uint32_t index)
 {
-	struct segment *s = segment_of(pool, index);
+	struct segment *s = pool_segment(pool, index);
 
-	if (!s || (index & INDEX_MASK) >= s->records || (index & INDEX_MASK) >= load_relaxed(&s->used))
+	if (!s || (index & POOL_INDEX_MASK) >= s->records || (index & POOL_INDEX_MASK) >= load_relaxed(&s->used))
 		return NULL;
-	return near__pool_record(pool, index);
+	return pool_record(pool, index);
 }
 
 static uint64_t head_of(uint64_t old, uint32_t index)
@@ -134,7 +99,7 @@ static uint64_t head_of(uint64_t old, uint32_t index)
 
 void near__stack_push(struct stack *stack, const struct pool *pool, uint32_t index)
 {
-	struct slot *slot = near__pool_slot(pool, index);
+	struct slot *slot = pool_slot(pool, index);
 	uint64_t head = load_relaxed(&stack->head);
 
 	do
@@ -147,7 +112,7 @@ uint32_t near__stack_pop(struct stack *stack, const struct pool *pool)
 	uint64_t head = load_acquire(&stack->head); /* P1 */
 
 	while ((uint32_t)head) {
-		uint32_t next = load_relaxed(&near__pool_slot(pool, (uint32_t)head)->next);
+		uint32_t next = load_relaxed(&pool_slot(pool, (uint32_t)head)->next);
 
 		if (cas_acq_rel(&stack->head, &head, head_of(head, next))) /* P1 */
 			return (uint32_t)head;

@@ -26,6 +26,7 @@
 #define NEAR_META_POOL_H
 
 #include "base/atomic.h"
+#include "base/bits.h"
 #include "os/os.h"
 
 enum { POOL_SEGMENT_BYTES = 1 << 16, POOL_MOST_SEGMENTS = 1 << 17 };
@@ -41,11 +42,21 @@ struct stack {
 	uint64_t head;
 } ALIGNED(CACHE_LINE_PAIR);
 
-struct segment;
+/* An index is the number of its segment and the position inside. Segment numbers start at 1, so no index is 0. */
+enum { POOL_INDEX_BITS = 10, POOL_INDEX_MASK = (1 << POOL_INDEX_BITS) - 1 };
+
+struct segment {
+	uint32_t number;
+	uint32_t records;
+	uint32_t first; /* offset of the first record */
+	uint32_t used;	/* fresh records taken; may run past `records`, which means none left */
+	struct slot slots[] ALIGNED(CACHE_LINE);
+};
 
 struct pool {
 	size_t record_bytes;
 	size_t record_align;
+	uint64_t inverse;	  /* 2^32 / record_bytes, rounded up: no division on the way from an address */
 	struct segment **at;	  /* by number, POOL_MOST_SEGMENTS */
 	struct segment **current; /* by node: where fresh records come from */
 	uint32_t segments;	  /* how many numbers are given out */
@@ -58,6 +69,7 @@ struct pool {
 	static struct segment *name##_current[OS_MAX_NODES];                 \
 	struct pool name = {.record_bytes = (bytes),                         \
 			    .record_align = (align),                         \
+			    .inverse = (1ull << 32) / (bytes) + 1,           \
 			    .at = name##_segments,                           \
 			    .current = name##_current}
 
@@ -67,18 +79,57 @@ uint32_t near__pool_take(struct pool *pool, unsigned node);
 uint32_t near__pool_take_fresh(struct pool *pool, unsigned node);
 void near__pool_give(struct pool *pool, uint32_t index);
 
-/* `index` was given out by this pool. */
-void *near__pool_record(const struct pool *pool, uint32_t index);
-struct slot *near__pool_slot(const struct pool *pool, uint32_t index);
-/* `address` points into a record of this pool. */
-uint32_t near__pool_index(const struct pool *pool, uintptr_t address);
 /* No index at or above this has ever been given out. */
 uint32_t near__pool_end(const struct pool *pool);
-/* As near__pool_record, for any index below near__pool_end; NULL where there is no record yet. */
+/* As pool_record, for any index below near__pool_end; NULL where there is no record yet. */
 void *near__pool_peek(const struct pool *pool, uint32_t index);
 
 void near__stack_push(struct stack *stack, const struct pool *pool, uint32_t index);
 uint32_t near__stack_pop(struct stack *stack, const struct pool *pool);
+
+/* ---- `index` was given out by this pool ------------------------------------------------------------ */
+
+ALWAYS_INLINE struct segment *pool_segment(const struct pool *pool, uint32_t index)
+{
+	return load_acquire(&pool->at[index >> POOL_INDEX_BITS]); /* S1 */
+}
+
+ALWAYS_INLINE void *pool_record(const struct pool *pool, uint32_t index)
+{
+	struct segment *s = pool_segment(pool, index);
+
+	return (char *)s + s->first + (index & POOL_INDEX_MASK) * pool->record_bytes;
+}
+
+ALWAYS_INLINE struct slot *pool_slot(const struct pool *pool, uint32_t index)
+{
+	return &pool_segment(pool, index)->slots[index & POOL_INDEX_MASK];
+}
+
+/* ---- `address` points into a record of this pool --------------------------------------------------- */
+
+ALWAYS_INLINE struct segment *pool_segment_at(uintptr_t address)
+{
+	return (struct segment *)round_down(address, POOL_SEGMENT_BYTES);
+}
+
+/* Exact, because an offset is less than 2^16. */
+ALWAYS_INLINE uint32_t pool_position_at(const struct pool *pool, uintptr_t address)
+{
+	const struct segment *s = pool_segment_at(address);
+
+	return (uint32_t)((address - (uintptr_t)s - s->first) * pool->inverse >> 32);
+}
+
+ALWAYS_INLINE uint32_t pool_index(const struct pool *pool, uintptr_t address)
+{
+	return pool_segment_at(address)->number << POOL_INDEX_BITS | pool_position_at(pool, address);
+}
+
+ALWAYS_INLINE struct slot *pool_slot_at(const struct pool *pool, uintptr_t address)
+{
+	return &pool_segment_at(address)->slots[pool_position_at(pool, address)];
+}
 
 ALWAYS_INLINE uint32_t stack_top(const struct stack *stack)
 {

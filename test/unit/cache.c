@@ -41,7 +41,7 @@ static unsigned magazines_idle(void)
 	for (unsigned node = 0; node < near__nodes; node++) {
 		uint32_t index = stack_top(&near__depot[node]->empty);
 
-		for (; index; index = near__pool_slot(&near__magazines, index)->next)
+		for (; index; index = pool_slot(&near__magazines, index)->next)
 			n++;
 	}
 	return n;
@@ -128,11 +128,11 @@ TEST_IN_BOTH_MODES(cache, capacity_grows_with_misses)
 		held[i] = take(64);
 	cr_assert_lt(before, near__class[class].capacity);
 	cr_assert_eq(table->want[class], near__class[class].capacity);
-	loaded = near__magazine_capacity(table->bins[class].cursor);
+	loaded = magazine_capacity(table->bins[class].cursor);
 	cr_assert_gt(loaded, before);
 	for (unsigned i = 0; i < 1000; i++)
 		give(held[i]);
-	cr_assert_eq(near__magazine_capacity(table->bins[class].cursor), near__class[class].capacity);
+	cr_assert_eq(magazine_capacity(table->bins[class].cursor), near__class[class].capacity);
 	cr_assert_gt(table->counts.refills, 0);
 	cr_assert_gt(table->counts.flushes, 0);
 	cr_assert_leq(table->counts.slow_malloc, 40, "a miss brings many objects");

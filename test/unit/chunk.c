@@ -13,7 +13,7 @@ static uint32_t run_index[RUNS];
 static struct span *take_run(unsigned slot, unsigned pages, unsigned align, bool *zeroed)
 {
 	uint32_t index = near__pool_take(&near__spans, 0);
-	struct span *span = near__pool_record(&near__spans, index);
+	struct span *span = pool_record(&near__spans, index);
 
 	*span = (struct span){.bytes = (size_t)pages * MAP_PAGE};
 	cr_assert(near__chunk_take(span, (size_t)align * MAP_PAGE, SPAN_RUN, zeroed));

@@ -35,7 +35,7 @@ static bool release(const void *block)
 {
 	uint32_t index = near__pagemap_span((uintptr_t)block);
 
-	return index && near__large_free(near__pool_record(&near__spans, index), index);
+	return index && near__large_free(pool_record(&near__spans, index), index);
 }
 
 static char *resize(const char *block, size_t size)

@@ -22,7 +22,7 @@ static unsigned empties(unsigned node)
 	uint32_t index = stack_top(&near__depot[node]->empty);
 	unsigned n = 0;
 
-	for (; index; index = near__pool_slot(&near__magazines, index)->next)
+	for (; index; index = pool_slot(&near__magazines, index)->next)
 		n++;
 	return n;
 }
@@ -40,7 +40,7 @@ Test(magazine, prepare_zeroes_the_slot_below_the_lowest)
 		cr_assert_eq(cursor, base + 8 * (MAGAZINE_CAPACITY - capacity));
 		cr_assert(magazine_is_empty(cursor));
 		cr_assert_eq(near__magazine_count(cursor), 0);
-		cr_assert_eq(near__magazine_capacity(cursor), capacity);
+		cr_assert_eq(magazine_capacity(cursor), capacity);
 		cr_assert_eq(near__magazine_count(cursor + 8 * capacity), capacity);
 		cr_assert_eq(*(uintptr_t *)base, 0, "slot 0 is always zero");
 	}
@@ -80,7 +80,7 @@ Test(magazine, records_left_in_the_pool_are_used)
 	uint32_t index = near__pool_take(&near__magazines, 0);
 
 	near__pool_give(&near__magazines, index);
-	cr_assert_eq(near__magazine_take(0, 0), (uintptr_t)near__pool_record(&near__magazines, index));
+	cr_assert_eq(near__magazine_take(0, 0), (uintptr_t)pool_record(&near__magazines, index));
 }
 
 Test(depot, full_ones_come_back_with_cursor_and_capacity)
@@ -93,7 +93,7 @@ Test(depot, full_ones_come_back_with_cursor_and_capacity)
 	cr_assert_eq(near__depot[0]->bytes, (63 + 10) * BYTES);
 	cr_assert_eq(near__depot_pop(bin), b - 24);
 	cr_assert_eq(near__magazine_count(b - 24), 7);
-	cr_assert_eq(near__magazine_capacity(b), 10);
+	cr_assert_eq(magazine_capacity(b), 10);
 	cr_assert_eq(near__depot_pop(bin), a);
 	cr_assert_eq(near__depot[0]->bytes, 0);
 	cr_assert_eq(near__depot_pop(bin), 0);

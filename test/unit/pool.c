@@ -16,7 +16,7 @@ POOL_DEFINE(pages, 4096, 4096);
 
 static struct record *record_at(uint32_t index)
 {
-	return near__pool_record(&records, index);
+	return pool_record(&records, index);
 }
 
 Test(pool, index_and_address_are_inverse)
@@ -27,13 +27,13 @@ Test(pool, index_and_address_are_inverse)
 
 		cr_assert_neq(index, 0);
 		cr_assert_eq(address % 32, 0);
-		cr_assert_eq(near__pool_index(&records, address), index);
-		cr_assert_eq(near__pool_index(&records, address + sizeof(struct record) - 1), index);
+		cr_assert_eq(pool_index(&records, address), index);
+		cr_assert_eq(pool_index(&records, address + sizeof(struct record) - 1), index);
 		cr_assert_eq(near__pool_peek(&records, index), (void *)address);
 		cr_assert_lt(index, near__pool_end(&records));
 		cr_assert_eq(record_at(index)->owner, 0, "given out twice");
 		record_at(index)->owner = index;
-		near__pool_slot(&records, index)->next = ~0u; /* a slot overlaps no record */
+		pool_slot(&records, index)->next = ~0u; /* a slot overlaps no record */
 	}
 	for (uint32_t i = 1; i < near__pool_end(&records); i++) {
 		struct record *r = near__pool_peek(&records, i);
@@ -46,11 +46,11 @@ Test(pool, records_keep_their_alignment)
 {
 	for (unsigned i = 0; i < 100; i++) {
 		uint32_t index = near__pool_take(&pages, 0);
-		char *page = near__pool_record(&pages, index);
+		char *page = pool_record(&pages, index);
 
 		cr_assert_eq((uintptr_t)page % 4096, 0);
 		memset(page, 1, 4096);
-		cr_assert_eq(near__pool_index(&pages, (uintptr_t)page + 4095), index);
+		cr_assert_eq(pool_index(&pages, (uintptr_t)page + 4095), index);
 	}
 }
 

@@ -35,7 +35,7 @@ static void populate(void)
 	for (unsigned i = 0; i < ARRAY_LEN(blocks); i += 3) {
 		uint32_t index = near__pagemap_span((uintptr_t)blocks[i]);
 
-		cr_assert(near__large_free(near__pool_record(&near__spans, index), index));
+		cr_assert(near__large_free(pool_record(&near__spans, index), index));
 		blocks[i] = NULL;
 	}
 	cr_assert_null(heap_wrong(0, true));
@@ -78,7 +78,7 @@ static void expect_usable(void)
 	for (unsigned i = 0; i < ARRAY_LEN(blocks); i++) {
 		uint32_t index = blocks[i] ? near__pagemap_span((uintptr_t)blocks[i]) : 0;
 
-		cr_assert(!blocks[i] || near__large_free(near__pool_record(&near__spans, index), index));
+		cr_assert(!blocks[i] || near__large_free(pool_record(&near__spans, index), index));
 	}
 	cr_assert_null(heap_wrong(0, true));
 }
@@ -151,12 +151,12 @@ Test(rebuild, a_held_span_is_left_alone)
 	near__pagemap_set(span->start + MAP_PAGE, span->bytes / MAP_PAGE - 1, 0, 0);
 	list->lock.word = STRANGER;
 	near__heap_after_fork();
-	cr_assert_not(span->listed && list->first[span->bucket] == near__pool_index(&near__spans, (uintptr_t)span));
+	cr_assert_not(span->listed && list->first[span->bucket] == pool_index(&near__spans, (uintptr_t)span));
 	cr_assert_eq(list->lock.word, 0);
 	near__heap[0]->chunks.lock.word = STRANGER;
 	near__heap_after_fork();
 	for (size_t page = 0; page < span->bytes / MAP_PAGE; page++) {
-		struct chunk *chunk = near__pool_record(&near__chunks, span->chunk);
+		struct chunk *chunk = pool_record(&near__chunks, span->chunk);
 
 		cr_assert(bit_test(chunk->used, (unsigned)((span->start - chunk->base) / MAP_PAGE + page)));
 	}

@@ -22,7 +22,7 @@ static void large_block(size_t size)
 	void *block = near__large_alloc(size, 16, 0, &zeroed);
 	uint32_t index = block ? near__pagemap_span((uintptr_t)block) : 0;
 
-	if (!block || !near__large_free(near__pool_record(&near__spans, index), index))
+	if (!block || !near__large_free(pool_record(&near__spans, index), index))
 		die("a large block was lost");
 }
 

@@ -14,7 +14,7 @@ static struct stack stack;
 
 static uint64_t *owner_of(uint32_t index)
 {
-	return near__pool_record(&records, index);
+	return pool_record(&records, index);
 }
 
 static uint32_t pop(void)
