@@ -3,17 +3,17 @@
 /*
  * The critical sections on the bins of the current CPU: the contract, and the choice of the backend.
  *
- * A bin is two words. A magazine is 512 bytes, aligned to 512; slot 0 is always zero, slots 1..63 hold
+ * A bin is two words. A magazine is 1 KiB, aligned to that; slot 0 is always zero, slots 1..127 hold
  * pointers, filled from the bottom, and the slot below the lowest usable one is zero too:
  *
- *     slot   0    ..   63-k   64-k  ..          ..   63
+ *     slot   0    ..  127-k  128-k  ..          ..  127
  *          +----+----+-----+------+----+----+-----+----+
  *          | 0  |    |  0  |  p   | p  | p  |     |    |     capacity k, three pointers inside
  *          +----+----+-----+------+----+----+-----+----+
  *                                         ^ cursor
  *
- * Empty: the word at the cursor is zero. Full: the cursor stands in slot 63. A cursor in slot 63 of a magazine
- * whose slot 63 is zero is both at once; that is the nil magazine, which stands in every bin without one, and
+ * Empty: the word at the cursor is zero. Full: the cursor stands in slot 127. A cursor in slot 127 of a magazine
+ * whose slot 127 is zero is both at once; that is the nil magazine, which stands in every bin without one, and
  * in all bins of the stub table, which stands in for a table that is not there or not to be touched.
  *
  *     spare: 0 room for a magazine | 1 this is the stub, touch nothing | else the cursor of a spare magazine
@@ -39,13 +39,16 @@
 
 #include "base/atomic.h"
 
-#define MAGAZINE_BYTES	  512
+#define MAGAZINE_BYTES	  1024
 #define MAGAZINE_SLOTS	  (MAGAZINE_BYTES / 8)
 #define MAGAZINE_CAPACITY (MAGAZINE_SLOTS - 1)
 #define MAGAZINE_TOP	  (MAGAZINE_BYTES - 8)
 #define BIN_WORDS	  2
 #define SPARE_NONE	  0
 #define SPARE_STUB	  1
+
+/* The cursor's place in its magazine, as the sections mask it out. */
+#define MAGAZINE_MASK [mask] "i"(MAGAZINE_BYTES - 1)
 
 struct bin {
 	uintptr_t cursor;

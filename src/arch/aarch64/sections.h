@@ -63,13 +63,13 @@ ALWAYS_INLINE bool section_push(struct bin *const *bases, uint64_t slot, void *o
 	__asm__ volatile(SECTION_BEGIN
 			 "ldr %[cursor], [%[bin]]\n\t"
 			 "add %[cursor], %[cursor], #8\n\t"
-			 "tst %[cursor], #511\n\t"
+			 "tst %[cursor], %[mask]\n\t"
 			 "b.eq 2f\n\t"
 			 "str %[object], [%[cursor]]\n\t"
 			 "str %[cursor], [%[bin]]\n" /* commit */
 			 SECTION_END
 			 : [bin] "=&r"(bin), [cursor] "=&r"(cursor)
-			 : SECTION_INPUTS, [object] "r"(object)
+			 : SECTION_INPUTS, MAGAZINE_MASK, [object] "r"(object)
 			 : SECTION_CLOBBERS);
 	return !(cursor & (MAGAZINE_BYTES - 1));
 }
@@ -147,13 +147,13 @@ ALWAYS_INLINE uintptr_t section_exchange_full(struct bin *const *bases, uint64_t
 			 "b.eq 2f\n\t"
 			 "ldr %[seen], [%[bin]]\n\t"
 			 "add %[seen], %[seen], #8\n\t"
-			 "tst %[seen], #511\n\t"
+			 "tst %[seen], %[mask]\n\t"
 			 "b.ne 2f\n\t"
 			 "sub %[old], %[seen], #8\n\t"
 			 "str %[cursor], [%[bin]]\n" /* commit */
 			 SECTION_END
 			 : [bin] "=&r"(bin), [old] "=&r"(old), [seen] "=&r"(seen)
-			 : SECTION_INPUTS, [cursor] "r"(cursor)
+			 : SECTION_INPUTS, MAGAZINE_MASK, [cursor] "r"(cursor)
 			 : SECTION_CLOBBERS);
 	*table = section_table(bin, slot);
 	return old;

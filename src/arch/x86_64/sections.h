@@ -61,13 +61,13 @@ ALWAYS_INLINE bool section_push(struct bin *const *bases, uint64_t slot, void *o
 	__asm__ volatile(SECTION_BEGIN
 			 "mov (%[table], %[slot], 8), %[cursor]\n\t"
 			 "add $8, %[cursor]\n\t"
-			 "test $511, %k[cursor]\n\t"
+			 "test %[mask], %k[cursor]\n\t"
 			 "je 2f\n\t"
 			 "mov %[object], (%[cursor])\n\t"
 			 "mov %[cursor], (%[table], %[slot], 8)\n" /* commit */
 			 SECTION_END
 			 : [table] "=&r"(table), [cursor] "=&r"(cursor), "=@ccz"(full)
-			 : SECTION_INPUTS, [object] "r"(object)
+			 : SECTION_INPUTS, MAGAZINE_MASK, [object] "r"(object)
 			 : "memory", "cc");
 	return full;
 }
@@ -138,13 +138,13 @@ ALWAYS_INLINE uintptr_t section_exchange_full(struct bin *const *bases, uint64_t
 			 "je 2f\n\t"
 			 "mov (%[table], %[slot], 8), %[seen]\n\t"
 			 "add $8, %[seen]\n\t"
-			 "test $511, %k[seen]\n\t"
+			 "test %[mask], %k[seen]\n\t"
 			 "jne 2f\n\t"
 			 "lea -8(%[seen]), %[old]\n\t"
 			 "mov %[cursor], (%[table], %[slot], 8)\n" /* commit */
 			 SECTION_END
 			 : [table] "=&r"(*table), [old] "=&r"(old), [seen] "=&r"(seen)
-			 : SECTION_INPUTS, [cursor] "r"(cursor)
+			 : SECTION_INPUTS, MAGAZINE_MASK, [cursor] "r"(cursor)
 			 : "memory", "cc");
 	return old;
 }
