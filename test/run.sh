@@ -17,7 +17,8 @@
 #   # packages: a b c      what ./dev test is to install for it
 #   # timeout: 300         its limit in seconds (default 120)
 #
-# and gets NEAR_SRC and NEAR_BUILD (absolute), NEAR_LIB (the shared library), CC and CXX. A script that ends
+# and gets NEAR_SRC and NEAR_BUILD (absolute), NEAR_LIB and NEAR_STATIC (the libraries), NEAR_STATIC_LIBS (what the
+# static one needs), CC and CXX. A script that ends
 # otherwise than with status 0, is killed, or reports nothing counts as one failure.
 #
 # The last line is `N passed, N failed, N skipped`. Status 0: something ran and nothing failed.
@@ -40,7 +41,9 @@ shift $((OPTIND - 1))
 [ -n "$NEAR_BUILD" ] || usage
 
 NEAR_LIB=$NEAR_BUILD/.libs/libnearmalloc.so
-export NEAR_SRC NEAR_BUILD NEAR_LIB CC="${CC:-gcc}" CXX="${CXX:-g++}" LC_ALL=C
+NEAR_STATIC=$NEAR_BUILD/.libs/libnearmalloc.a
+NEAR_STATIC_LIBS=$(sed -n 's/^Libs.private: //p' "$NEAR_BUILD/nearmalloc.pc" 2>/dev/null)
+export NEAR_STATIC NEAR_STATIC_LIBS NEAR_SRC NEAR_BUILD NEAR_LIB CC="${CC:-gcc}" CXX="${CXX:-g++}" LC_ALL=C
 unset LD_PRELOAD NEARMALLOC_CONF MAKEFLAGS MFLAGS MAKELEVEL
 exec </dev/null
 ulimit -c 0

@@ -5,7 +5,7 @@
 #
 # A C++ program: new handlers, exceptions through the allocator, every form of new and delete.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 need_commands "$CXX"
 
 cxx() {

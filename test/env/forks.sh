@@ -6,7 +6,7 @@
 #
 # fork and its relatives, while everything else goes on.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 forks() {
 	local what

@@ -6,7 +6,7 @@
 #
 # Limits: of address space, data, locked memory, mappings.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 # within MIB CASE: the address space was limited before the program began
 within() {

@@ -6,7 +6,7 @@
 #
 # dlopen, dlclose, dlmopen, and programs without the C++ library.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 plugin=$BIN/plugin.so
 [ -e "$plugin" ] || plugin=$BIN/.libs/plugin.so

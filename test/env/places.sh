@@ -7,7 +7,7 @@
 # Strange places: no /proc and /sys, an almost empty root, no descriptors, few processes allowed, foreign privileges,
 # and a statically linked program.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 hide='mount --make-rprivate / && mount -t tmpfs none /proc && mount -t tmpfs none /sys && mount -t tmpfs none /etc'
 

@@ -6,7 +6,7 @@
 #
 # System calls refused by a filter: from the start, and from some moment while threads run.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 calls="rseq membarrier mbind get_mempolicy getcpu madvise mremap prctl getrandom sched_getaffinity clone3 all"
 

@@ -6,7 +6,7 @@
 #
 # Interruption at any instruction: signals that allocate, and changes of CPU.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 interruptions() {
 	local what

@@ -5,7 +5,7 @@
 #
 # The first and the last moments of a process.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 moments="preinit constructor main key key atexit destructor stdio"
 

@@ -6,7 +6,7 @@
 #
 # Many threads, small threads, cancelled threads, fibers that change threads.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 threads() {
 	local what

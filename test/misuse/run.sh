@@ -7,14 +7,14 @@
 #   ok_*        must be allowed
 #   ignored_*   must be allowed under foreign:ignore
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 # The status of the run, the one wanted; files `announced` and `said`.
 judge_misuse() {
 	local name="$1 ($mode)" status=$2
 	if [ "$status" -ne "$3" ]; then
 		not_ok "$name" "status $status, wanted $3" "announced: $(cat announced)" "stderr: $(last_words said)"
-	elif [ "$(grep -v 'modes.sh: line' said)" != "$(cat announced)" ]; then
+	elif [ "$(grep -v 'common/lib.sh: line' said)" != "$(cat announced)" ]; then
 		not_ok "$name" "announced: $(cat announced)" "stderr: $(last_words said)"
 	else
 		ok "$name"

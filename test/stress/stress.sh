@@ -6,7 +6,7 @@
 #
 # Programs that verify every byte they were given. NEAR_TEST_SCALE=100 makes a long run.
 . "$NEAR_SRC/test/lib.sh"
-. "$NEAR_SRC/test/common/modes.sh"
+. "$NEAR_SRC/test/common/lib.sh"
 
 limit=$(awk -v s="${NEAR_TEST_SCALE:-1}" 'BEGIN { print int(60 * (s > 1 ? s : 1)) }')
 

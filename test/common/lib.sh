@@ -36,7 +36,7 @@ preloaded() {
 
 # The end of what a run printed, without the shell's own remark about a killed command.
 last_words() {
-	grep -v 'modes.sh: line' "$1" | tail -n 5
+	grep -v 'common/lib.sh: line' "$1" | tail -n 5
 }
 
 # judge NAME STATUS FILE: reports by the exit status of a run and its output.
