@@ -82,7 +82,7 @@ int near_report(int fd)
 
 /* Many programs close stderr on their way out, so a copy is kept: the only descriptor that the library ever keeps. */
 static int report_fd = -1;
-static uint64_t report_file;
+static uint64_t report_file; /* 0: there was no stderr, and what has its number by now is the program's */
 
 __attribute__((constructor(102))) static void prepare_report(void)
 {
@@ -93,8 +93,8 @@ __attribute__((constructor(102))) static void prepare_report(void)
 
 __attribute__((destructor)) static void report_at_exit(void)
 {
-	if (!near__conf.stats_print)
+	if (!near__conf.stats_print || !report_file)
 		return;
 	/* A program that closes all descriptors may have opened something of its own in the copy's place. */
-	near_report(report_file && near__os_identity(report_fd) == report_file ? report_fd : 2);
+	near_report(near__os_identity(report_fd) == report_file ? report_fd : 2);
 }

@@ -104,18 +104,28 @@ static const struct option *find(struct word key)
 	return NULL;
 }
 
+/* Text from outside, for a terminal. */
+static void quote(struct text *line, struct word word)
+{
+	for (size_t i = 0; i < word.length && i < 80; i++) {
+		unsigned char c = (unsigned char)word.start[i];
+
+		near__text_add(line, "%c", c < ' ' || c >= 0x7f ? '?' : c);
+	}
+}
+
 static void complain_about(conf_complaint *complain, const char *source, const struct option *option, struct word key,
 			   struct word value)
 {
 	char buffer[256];
 	struct text line = TEXT_IN(buffer);
-	int shown = (int)size_min(value.length, 80);
 
-	if (!option)
-		near__text_add(&line, "unknown key \"%.*s\"", (int)size_min(key.length, 80), key.start);
-	else
-		near__text_add(&line, "bad value \"%.*s\" for %s (want %s); kept as it was", shown, value.start,
-			       option->key, option->kind == KIND_SIZE ? "a size such as 64K or 8M" : option->choices);
+	near__text_add(&line, option ? "bad value \"" : "unknown key \"");
+	quote(&line, option ? value : key);
+	near__text_add(&line, "\"");
+	if (option)
+		near__text_add(&line, " for %s (want %s); kept as it was", option->key,
+			       option->kind == KIND_SIZE ? "a size such as 64K or 8M" : option->choices);
 	complain(source, buffer);
 }
 

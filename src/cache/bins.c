@@ -59,9 +59,9 @@ bool near__cache_start(void)
 	unsigned bound;
 
 	near__cpus = near__os_possible_cpus();
-	near__percpu_budget = near__conf.percpu_cache;
-	if (!near__percpu_budget)
-		near__percpu_budget = size_max(BUDGET_LEAST, size_min(BUDGET_MOST, BUDGET_ALL_CPUS / near__cpus));
+	if (!near__conf.percpu_cache)
+		near__conf.percpu_cache = size_max(BUDGET_LEAST, size_min(BUDGET_MOST, BUDGET_ALL_CPUS / near__cpus));
+	near__percpu_budget = size_min(near__conf.percpu_cache, INT64_MAX / 2);
 	for (unsigned node = 0; node < near__nodes; node++) {
 		near__depot[node] = near__arena_alloc(sizeof(struct depot), CACHE_LINE_PAIR, node);
 		if (!near__depot[node])

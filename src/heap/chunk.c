@@ -12,7 +12,7 @@
 enum {
 	CANDIDATES = 8,	       /* chunks looked at in a bucket */
 	DIRTY_MOST = 32 << 20, /* bytes of dirty free pages of a node beyond which chunks are purged, */
-	PURGE_LEAST = 1 << 20, /* those that have this many */
+	PURGE_LEAST = 1 << 20, /* those that are empty or have this many */
 };
 
 POOL_DEFINE(near__chunks, sizeof(struct chunk), CACHE_LINE);
@@ -243,7 +243,7 @@ static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, un
 	recount(chunk);
 	link_chunk(heap, chunk, index);
 	heap->dirty_free += (size_t)pages * MAP_PAGE;
-	if (heap->dirty_free > DIRTY_MOST && dirty_free_of(chunk) >= PURGE_LEAST)
+	if (heap->dirty_free > DIRTY_MOST && (chunk->free == CHUNK_PAGES || dirty_free_of(chunk) >= PURGE_LEAST))
 		purge_chunk(heap, chunk);
 }
 

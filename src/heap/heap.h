@@ -55,6 +55,7 @@ struct span {
 	uint16_t low;	/* below this many used objects it belongs in a lower bucket */
 	uint8_t bucket;
 	uint8_t listed; /* on its span list: neither full nor in somebody's hands */
+	uint8_t purged; /* its free pages were given back, and no object since */
 	uint64_t free[SPAN_WORDS] ALIGNED(CACHE_LINE);
 };
 
@@ -140,7 +141,7 @@ bool near__span_give(unsigned bin, void *const *objects, unsigned n, const char 
 /* The start of the object that `address` points into, and whether it has been handed out; 0 when it has not. */
 uintptr_t near__span_object(const struct span *span, uintptr_t address);
 
-/* Gives empty spans back to the chunks. Returns bytes. */
+/* Gives empty spans back to the chunks, and to the kernel whole free pages of the others. Returns the latter's bytes. */
 size_t near__span_trim(unsigned node);
 
 /* Links what the records say; only in the child of a fork, for a list whose lock was orphaned. */

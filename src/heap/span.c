@@ -223,6 +223,7 @@ static uint32_t give_one(struct span_list *list, struct span *span, uint32_t ind
 	unsigned object = number_in(span, address, call);
 
 	span->free[object / 64] |= 1ull << (object % 64);
+	span->purged = false;
 	if (span->listed && span->used > 1 && span->used > span->low) {
 		span->used--;
 		return 0;
@@ -282,17 +283,63 @@ static uint32_t unlink_empty(struct span_list *list)
 	return index;
 }
 
-size_t near__span_trim(unsigned node)
+static bool is_free(const struct span *span, unsigned object)
 {
+	return object >= span->fresh || bit_test(span->free, object);
+}
+
+/* Whole pages of which every object is free. Nothing of ours lies in them, so they may read as zero from now on. */
+static size_t purge_span(struct span *span)
+{
+	const struct class_info *class = &near__class[span->class];
+	size_t page = size_max(near__os_page_size, MAP_PAGE), bytes = 0;
+
+	for (unsigned object = 0; object < class->objects; object++) {
+		unsigned first = object;
+
+		while (object < class->objects && is_free(span, object))
+			object++;
+
+		size_t from = round_up(first * (size_t)class->bytes, page);
+		size_t end = object < class->objects ? object * (size_t)class->bytes : span->bytes;
+		size_t to = round_down(end, page);
+
+		if (object > first && to > from && !near__os_purge((void *)(span->start + from), to - from))
+			bytes += to - from;
+	}
+	span->purged = true;
+	return bytes;
+}
+
+static size_t purge_spans(unsigned node)
+{
+	uint32_t end = near__pool_end(&near__spans);
 	size_t bytes = 0;
 
+	for (uint32_t i = 1; i < end; i++) {
+		struct span *span = near__pool_peek(&near__spans, i);
+		struct span_list *list;
+
+		if (!span || load_acquire(&span->state) != SPAN_OBJECTS || span->node != node)
+			continue;
+		list = &near__heap[node]->spans[span->class];
+		if (span->purged || !lock_acquire(&list->lock))
+			continue;
+		/* Under the lock a listed span stays what it is; whether it is this list's is to be asked again. */
+		if (span->state == SPAN_OBJECTS && span->listed && list == &near__heap[span->node]->spans[span->class])
+			bytes += purge_span(span);
+		lock_release(&list->lock);
+	}
+	return bytes;
+}
+
+size_t near__span_trim(unsigned node)
+{
 	for (unsigned class = 1; class <= CLASSES; class++) {
 		uint32_t index;
 
-		while ((index = unlink_empty(&near__heap[node]->spans[class]))) {
-			bytes += span_at(index)->bytes;
+		while ((index = unlink_empty(&near__heap[node]->spans[class])))
 			release_span(index);
-		}
 	}
-	return bytes;
+	return purge_spans(node);
 }

@@ -4,6 +4,7 @@
 #include "keep/trim.h"
 
 #include "cache/cache.h"
+#include "os/os.h"
 
 static size_t given_back(void)
 {
@@ -26,7 +27,7 @@ size_t near__trim(size_t keep)
 	for (unsigned node = 0; node < near__nodes; node++) {
 		size_t share = keep / near__nodes;
 
-		near__span_trim(node);
+		bytes += near__span_trim(node);
 		bytes += near__extent_trim(node, share);
 		near__chunk_trim(node, share);
 	}
@@ -43,9 +44,20 @@ static size_t address_space_held(void)
 	return bytes;
 }
 
+/* What the heap holds may not be enough by itself, but together with what the kernel still gives. */
+static bool is_hopeless(size_t size)
+{
+	size_t held = address_space_held(), rest = size > held ? round_up(size - held, near__os_page_size) : 0;
+	void *probe = rest ? near__os_map(rest, near__os_page_size) : NULL;
+
+	if (probe)
+		near__os_unmap(probe, rest);
+	return rest && !probe;
+}
+
 bool near__trim_for(size_t size)
 {
-	if (size > address_space_held())
+	if (is_hopeless(size))
 		return false;
 	near__trim(0);
 	for (unsigned node = 0; node < near__nodes; node++)

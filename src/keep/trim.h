@@ -12,7 +12,7 @@ size_t near__trim(size_t keep);
 
 /*
  * The same, and unmaps what is wholly free: for when an allocation of this size has just failed. False, and nothing
- * done, when the heap is smaller than that, so that a hopeless wish does not cost the caches.
+ * done, when heap and kernel together do not have that much, so that a hopeless wish does not cost the caches.
  */
 bool near__trim_for(size_t size);
 

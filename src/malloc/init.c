@@ -140,12 +140,12 @@ __attribute__((constructor(101))) static void start(void)
 	mode = choose_mode();
 	if (near__conf.rseq == CONF_ON && mode != NEAR_MODE_RSEQ)
 		near__warn("rseq:on, but %s; using locks", reason);
-	if (near__conf.confirm_conf)
-		confirm_options();
 	if (!near__cache_start()) {
 		reason = "no memory for the caches";
 		return;
 	}
+	if (near__conf.confirm_conf)
+		confirm_options();
 	store_release(&near__mode, mode);
 	if (mode == NEAR_MODE_RSEQ) {
 		store_release(&near__pagemap_limit, (uintptr_t)PAGEMAP_ROOT_ENTRIES);

@@ -95,7 +95,9 @@ Test(conf, bad_sizes)
 	expect_complaint("depot_cache:18014398509481984K",
 			 "test: bad value \"18014398509481984K\" for depot_cache" WANT_SIZE);
 	expect_complaint("percpu_cache:many", "test: bad value \"many\" for percpu_cache" WANT_SIZE);
-	expect_complaint("extent_cache:\x80", "test: bad value \"\x80\" for extent_cache" WANT_SIZE);
+	expect_complaint("extent_cache:\x80", "test: bad value \"?\" for extent_cache" WANT_SIZE);
+	expect_complaint("extent_cache:\x1b[2J", "test: bad value \"[2J\" for extent_cache" WANT_SIZE); /* trimmed */
+	expect_complaint("extent_cache:1\x1b[2J", "test: bad value \"1?[2J\" for extent_cache" WANT_SIZE);
 }
 
 #define WANT(choices) " (want " choices "); kept as it was\n"

@@ -135,10 +135,34 @@ Test(span, empty_spans_go_but_for_one)
 	cr_assert_eq(spans_in_use(), 1);
 	cr_assert_eq(near__heap[0]->spans[CLASS].empties, 1);
 	cr_assert_eq(chunks->dirty_free, 3 * (size_t)near__class[CLASS].pages * MAP_PAGE);
-	cr_assert_eq(near__span_trim(0), (size_t)near__class[CLASS].pages * MAP_PAGE);
+	cr_assert_eq(near__span_trim(0), 0, "chunks, not the kernel, get them");
 	cr_assert_eq(spans_in_use(), 0);
+	cr_assert_eq(chunks->dirty_free, 4 * (size_t)near__class[CLASS].pages * MAP_PAGE);
 	cr_assert_null(heap_wrong(0, true));
 	cr_assert_eq(near__span_trim(0), 0);
+}
+
+/* Whole pages without an object in use go back to the kernel, once, and nothing else does. */
+Test(span, trim_purges_free_pages_of_partly_used_spans)
+{
+	unsigned class = class_of(1024), objects = near__class[class].objects, kept = objects / 2;
+	void *object[SPAN_MOST_OBJECTS];
+	size_t bytes, most = (size_t)near__class[class].pages * MAP_PAGE;
+
+	cr_assert_eq(take(class, object, objects), objects);
+	for (unsigned i = 0; i < objects; i++)
+		memset(object[i], 0xa5, 1024);
+	for (unsigned i = 0; i < objects; i++) {
+		if (i != kept)
+			give(class, object + i, 1);
+	}
+	bytes = near__span_trim(0);
+	cr_assert(bytes >= most - 2 * near__os_page_size && bytes < most, "%zu of %zu", bytes, most);
+	for (unsigned i = 0; i < 1024; i++)
+		cr_assert_eq(((unsigned char *)object[kept])[i], 0xa5);
+	cr_assert_eq(*(unsigned char *)object[kept ? 0 : objects - 1], 0);
+	cr_assert_eq(near__span_trim(0), 0, "nothing came back since");
+	cr_assert_null(heap_wrong(0, true));
 }
 
 Test(span, empty_spans_of_large_classes_all_go)
