@@ -29,8 +29,19 @@ struct lock {
 	uint32_t word;
 };
 
+/*
+ * A word that the kernel zeroes in the child of a fork (MADV_WIPEONFORK). At rest FORK_MENDED, while locks and what
+ * they guard are being mended the thread that does it. The first lock that the child wants makes it mend all of them
+ * first, so no lock of a living thread is ever mistaken for one of a dead one, whoever comes first: an earlier
+ * library's fork handler, a thread that it started, or a signal handler.
+ */
+#define FORK_MENDED 1u
+extern HIDDEN uint32_t *near__fork_mark;
+
 /* Slow halves, in os/futex.c. */
 bool near__lock_wait(struct lock *lock, uint32_t self);
+/* Mends, or waits until it is done. False: a signal handler came under the mending. */
+bool near__lock_mend(uint32_t self);
 void near__lock_wake(struct lock *lock);
 
 #if NEAR_DEBUG
@@ -60,6 +71,8 @@ ALWAYS_INLINE bool lock_acquire(struct lock *lock)
 {
 	uint32_t free = 0, self = lock_self();
 
+	if (unlikely(load_relaxed(near__fork_mark) != FORK_MENDED) && !near__lock_mend(self))
+		return false;
 	if (unlikely(!cas_acquire(&lock->word, &free, self)) && !near__lock_wait(lock, self)) /* L1 */
 		return false;
 	near__lock_note_taken(lock);
@@ -69,9 +82,11 @@ ALWAYS_INLINE bool lock_acquire(struct lock *lock)
 /* False: somebody, perhaps the calling thread, holds it. Never waits. */
 ALWAYS_INLINE bool lock_try(struct lock *lock)
 {
-	uint32_t free = 0;
+	uint32_t free = 0, self = lock_self();
 
-	if (!cas_acquire(&lock->word, &free, lock_self())) /* L1 */
+	if (unlikely(load_relaxed(near__fork_mark) != FORK_MENDED) && !near__lock_mend(self))
+		return false;
+	if (!cas_acquire(&lock->word, &free, self)) /* L1 */
 		return false;
 	near__lock_note_taken(lock);
 	return true;

@@ -171,7 +171,7 @@ uintptr_t near__bin_take_spare(unsigned bin, struct charge *charge)
 		table = table_of(bins);
 	} else {
 		table = locked_table();
-		spare = near__locked_take_spare(&table->lock, &table->bins[bin]);
+		spare = table == near__stub ? SPARE_STUB : near__locked_take_spare(&table->lock, &table->bins[bin]);
 	}
 	if (spare > SPARE_STUB)
 		charge_to(charge, table, -near__bin_worth(bin, spare));
@@ -190,7 +190,7 @@ bool near__bin_put_spare(unsigned bin, uintptr_t cursor, struct charge *charge)
 		table = table_of(bins);
 	} else {
 		table = locked_table();
-		done = near__locked_put_spare(&table->lock, &table->bins[bin], cursor);
+		done = table != near__stub && near__locked_put_spare(&table->lock, &table->bins[bin], cursor);
 	}
 	if (done)
 		charge_to(charge, table, worth);
@@ -211,6 +211,8 @@ static uintptr_t exchange(unsigned bin, uintptr_t cursor, bool when_full, struct
 		table = table_of(bins);
 	} else {
 		table = locked_table();
+		if (table == near__stub) /* answered without its lock, which nobody would mend in a forked child */
+			return 0;
 		old = when_full ? near__locked_exchange_full(&table->lock, &table->bins[bin], cursor)
 				: near__locked_exchange_empty(&table->lock, &table->bins[bin], cursor);
 	}

@@ -48,6 +48,8 @@ static void push(struct stack *stack, uintptr_t cursor)
 
 static uint32_t take_empty(unsigned node)
 {
+	if (!near__depot[node]) /* start-up failed half-way */
+		return 0;
 	return near__stack_pop(&near__depot[node]->empty, &near__magazines);
 }
 

@@ -272,8 +272,7 @@ void near__chunk_give(struct span *span, uint32_t index)
 	struct chunk_heap *heap = heap_of(span->node);
 
 	if (!lock_acquire(&heap->lock)) {
-		store_release(&span->state, (uint32_t)SPAN_UNUSED);
-		near__stack_push(&heap->later, &near__spans, index);
+		near__stack_push(&heap->later, &near__spans, index); /* SPAN_HELD until its pages are free */
 		return;
 	}
 	release_span(heap, index);
@@ -383,12 +382,10 @@ void near__chunk_release(unsigned node)
 void near__chunk_rebuild(unsigned node)
 {
 	struct chunk_heap *heap = heap_of(node);
-	uint32_t chunks = near__pool_end(&near__chunks), spans = near__pool_end(&near__spans), index;
+	uint32_t chunks = near__pool_end(&near__chunks), spans = near__pool_end(&near__spans);
 
 	heap->nonempty = 0;
 	heap->dirty_free = 0;
-	while ((index = near__stack_pop(&heap->later, &near__spans))) /* their pages are free, as the spans say */
-		near__pool_give(&near__spans, index);
 	for (unsigned i = 0; i < CHUNK_BUCKETS; i++)
 		heap->first[i] = 0;
 	for (uint32_t i = 1; i < chunks; i++) {

@@ -6,8 +6,10 @@
  * Only the first page of a large block is in the page map. The way through a fresh mapping takes no lock at all,
  * so it is also what a signal handler falls back to that interrupted the allocator under a lock.
  */
-#include "heap/heap.h"
+#include <errno.h>
+
 #include "base/conf.h"
+#include "heap/heap.h"
 #include "os/os.h"
 
 enum {
@@ -228,10 +230,15 @@ static void *move(struct span *span, size_t bytes)
 
 	if (!target)
 		return NULL;
-	if (near__pagemap_cover((uintptr_t)target, MAP_PAGE) &&
-	    !near__os_move((void *)span->start, span->bytes, target, bytes))
+	if (!near__pagemap_cover((uintptr_t)target, MAP_PAGE)) {
+		near__os_unmap(target, bytes);
+		return NULL;
+	}
+	if (!near__os_move((void *)span->start, span->bytes, target, bytes))
 		return target;
-	near__os_unmap(target, bytes);
+	/* What lies there now may be somebody else's. */
+	if (!near__os_is_unmapped(target, bytes))
+		fetch_add_relaxed(&near__heap_lost, 1ull);
 	return NULL;
 }
 
@@ -239,8 +246,12 @@ static void *move(struct span *span, size_t bytes)
 static void *remap(struct span *span, uint32_t index, size_t bytes)
 {
 	void *start = (void *)span->start;
+	int error = near__os_resize(start, span->bytes, bytes);
 
-	if (near__os_resize(start, span->bytes, bytes)) {
+	if (error) {
+		/* Only for want of room: a block that the program has locked or split with madvise cannot be moved. */
+		if (error != ENOMEM || bytes < span->bytes)
+			return NULL;
 		near__pagemap_set(span->start, 1, 0, 0);
 		start = move(span, bytes);
 		if (!start) {

@@ -16,17 +16,18 @@ static struct region *reserve(struct chunk_heap *heap, unsigned node)
 {
 	size_t bytes = size_min(size_max(heap->reserved, REGION_FIRST), REGION_LARGEST);
 	size_t allowed = near__os_address_limit() / 8;
-	struct region *region = near__arena_alloc(sizeof(*region), CACHE_LINE, node);
+	struct region *region = NULL;
 	void *base = NULL;
 
-	if (!region)
-		return NULL;
 	bytes = size_max(size_min(bytes, round_down(allowed, CHUNK_BYTES)), CHUNK_BYTES);
 	while (!(base = near__os_reserve(bytes, CHUNK_BYTES)) && bytes > CHUNK_BYTES)
 		bytes = round_down(bytes / 2, CHUNK_BYTES);
 	if (!base)
 		return NULL;
-	if (!near__pagemap_cover((uintptr_t)base, bytes)) {
+	/* The record comes last: records are never given back, and this may fail again and again. */
+	if (near__pagemap_cover((uintptr_t)base, bytes))
+		region = near__arena_alloc(sizeof(*region), CACHE_LINE, node);
+	if (!region) {
 		near__os_unmap(base, bytes);
 		return NULL;
 	}

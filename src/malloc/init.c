@@ -135,7 +135,9 @@ __attribute__((constructor(101))) static void start(void)
 	if (complained && near__conf.abort_conf)
 		near__die("abort_conf:true: a bad option is fatal");
 	near__os_holds_a_lock = holds_a_lock;
-	pthread_atfork(NULL, NULL, near__after_fork);
+	near__os_after_fork = near__after_fork;
+	near__os_mark_forks();
+	pthread_atfork(NULL, NULL, near__os_forked);
 	start_nodes();
 	mode = choose_mode();
 	if (near__conf.rseq == CONF_ON && mode != NEAR_MODE_RSEQ)
@@ -148,6 +150,8 @@ __attribute__((constructor(101))) static void start(void)
 		confirm_options();
 	store_release(&near__mode, mode);
 	if (mode == NEAR_MODE_RSEQ) {
+		/* The constructor of a library may have started threads: they must not see the limits before the rest. */
+		near__membarrier_fence_all();
 		store_release(&near__pagemap_limit, (uintptr_t)PAGEMAP_ROOT_ENTRIES);
 		store_release(&near__small_limit, (size_t)CLASS_TABLE_LARGEST + 1);
 	}

@@ -34,7 +34,7 @@ static unsigned current_node(const struct cpu_table *table)
 
 static struct cpu_table *current_table(void)
 {
-	return likely(near__mode != NEAR_MODE_EARLY) ? near__cache_table() : NULL;
+	return likely(load_acquire(&near__mode) != NEAR_MODE_EARLY) ? near__cache_table() : NULL;
 }
 
 /* From the bin itself: the sizes beyond the fast path's table, and everything in the locked mode. */

@@ -3,8 +3,7 @@
 /*
  * A bump pointer per node over blocks of address space.
  *
- * The words: current[node] (which block) and block->used (how much of it is gone; may run past the end, which
- * means full). A thread that dies in between loses what it had taken, a fork's child likewise.
+ * The words: current[node] (which block) and block->used (how much of it is gone). A thread that dies in between loses what it had taken, a fork's child likewise.
  * Edge: A0 the release that publishes a block pairs with A1 the acquire of current[node].
  */
 #include "meta/arena.h"
@@ -80,10 +79,13 @@ void *near__arena_alloc(size_t bytes, size_t align, unsigned node)
 		}
 		/* Room for the worst alignment is taken, and the first aligned piece of it used. */
 		size_t take = bytes + (align > CACHE_LINE ? align - CACHE_LINE : 0);
-		size_t at = fetch_add_relaxed(&block->used, take);
+		size_t at = load_relaxed(&block->used);
 
-		if (at + take <= block->bytes)
-			return (void *)round_up((uintptr_t)block + at, align);
+		/* What does not fit leaves the rest of the block to smaller requests. */
+		while (at + take <= block->bytes) {
+			if (cas_relaxed(&block->used, &at, at + take))
+				return (void *)round_up((uintptr_t)block + at, align);
+		}
 
 		struct block *next = load_acquire(&current[node]); /* A1 */
 

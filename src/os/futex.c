@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /* The slow halves of the lock: spin briefly, then sleep; and, in debug builds, the check of its order. */
 #include <linux/futex.h>
+#include <sys/mman.h>
 
 #include "base/lock.h"
 #include "os/kernel.h"
@@ -10,6 +11,48 @@
 enum { SPINS = 100 };
 
 bool (*near__os_holds_a_lock)(void);
+void (*near__os_after_fork)(void);
+
+static uint32_t never_wiped = FORK_MENDED;
+uint32_t *near__fork_mark = &never_wiped;
+
+void near__os_mark_forks(void)
+{
+	uint32_t *page = near__os_map(near__os_page_size, near__os_page_size);
+
+	if (!page)
+		return;
+	if (KERNEL(SYS_madvise, page, near__os_page_size, MADV_WIPEONFORK)) {
+		near__os_unmap(page, near__os_page_size);
+		return;
+	}
+	*page = FORK_MENDED;
+	store_release(&near__fork_mark, page);
+}
+
+bool near__lock_mend(uint32_t self)
+{
+	uint32_t seen = 0;
+
+	if (cas_acq_rel(near__fork_mark, &seen, self)) {
+		near__os_after_fork();
+		store_release(near__fork_mark, FORK_MENDED);
+		return true;
+	}
+	if (seen == self)
+		return false;
+	while (load_acquire(near__fork_mark) != FORK_MENDED)
+		KERNEL(SYS_sched_yield);
+	return true;
+}
+
+void near__os_forked(void)
+{
+	if (near__fork_mark == &never_wiped)
+		near__os_after_fork(); /* an old kernel: as early as a handler can */
+	else if (load_acquire(near__fork_mark) != FORK_MENDED)
+		near__lock_mend(lock_self());
+}
 
 static bool spin(struct lock *lock, uint32_t self)
 {
@@ -34,6 +77,8 @@ bool near__lock_wait(struct lock *lock, uint32_t self)
 	for (;;) {
 		uint32_t seen = load_relaxed(&lock->word);
 
+		if (load_relaxed(near__fork_mark) != FORK_MENDED && !near__lock_mend(self))
+			return false; /* a handler that interrupted us forked, and we are in the child */
 		if (!seen) {
 			/* Others may sleep behind us: take it as contended, at the price of one wake too many. */
 			if (cas_acquire(&lock->word, &seen, self | LOCK_SLEEPERS)) /* L1 */

@@ -33,11 +33,16 @@ int near__os_commit(void *start, size_t bytes);
 /* Fresh zeroed memory, aligned; NULL when it cannot be had. */
 void *near__os_map(size_t bytes, size_t align);
 int near__os_unmap(void *start, size_t bytes);
+/* Whether nothing is mapped in the range, at this moment. */
+bool near__os_is_unmapped(void *start, size_t bytes);
 /* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
 int near__os_purge(void *start, size_t bytes);
 /* Grows or shrinks a mapping in place. On failure nothing changed. */
 int near__os_resize(void *start, size_t old_bytes, size_t new_bytes);
-/* Moves a mapping onto another one, which it replaces. On failure nothing moved. */
+/*
+ * Moves a mapping onto another one, which it replaces. On failure nothing moved, but the target may be there still or
+ * not (on Linux 6.1 it is gone), and somebody else may have mapped something in its place.
+ */
 int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes);
 /* The limit of address space (RLIMIT_AS), SIZE_MAX where there is none. */
 size_t near__os_address_limit(void);
@@ -96,6 +101,8 @@ bool near__rseq_start(void);
 bool near__rseq_register_thread(void);
 /* Registers the process for near__membarrier_fence. Call while single-threaded: it is dear later. */
 bool near__membarrier_start(void);
+/* All threads of the process see what was stored before. After near__membarrier_start. */
+void near__membarrier_fence_all(void);
 /* No thread that was inside a section on `cpu` when this was called is in it still. */
 int near__membarrier_fence(unsigned cpu);
 
@@ -106,6 +113,12 @@ int near__membarrier_fence(unsigned cpu);
  * lock, and may not wait: who holds the other may be waiting for this one in a handler of its own.
  */
 extern bool (*near__os_holds_a_lock)(void);
+/* Mends what other threads of the parent left behind; called once in each child, before it gets its first lock. */
+extern void (*near__os_after_fork)(void);
+/* From now on a child is recognised; both of the above are set. */
+void near__os_mark_forks(void);
+/* For the handler of pthread_atfork: mends now if nobody has yet. */
+void near__os_forked(void);
 
 /* ---- rcu.c or no-rcu.c ---------------------------------------------------------------------------- */
 

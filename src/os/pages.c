@@ -81,6 +81,16 @@ int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes)
 		KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
 }
 
+bool near__os_is_unmapped(void *start, size_t bytes)
+{
+	void *probe = kernel_pointer(KERNEL(SYS_mmap, start, bytes, PROT_NONE,
+					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
+
+	if (probe)
+		near__os_unmap(probe, bytes);
+	return probe == start;
+}
+
 size_t near__os_address_limit(void)
 {
 	struct rlimit limit;
