@@ -100,12 +100,23 @@ ALWAYS_INLINE void lock_release(struct lock *lock)
 }
 
 /*
- * In the child of a fork, where one thread lives: takes over a lock whose owner did not come along. The caller mends
- * what it guards and releases it; a signal handler is refused until then.
+ * The one thread that came along into this child. It need not be the one that mends: that may be a thread of the
+ * child's, perhaps with the stack, and so the thread pointer, of a dead one.
+ */
+extern uint32_t near__survivor;
+
+ALWAYS_INLINE bool lock_is_survivors(const struct lock *lock)
+{
+	return (load_relaxed(&lock->word) & ~LOCK_SLEEPERS) == (near__survivor ? near__survivor : lock_self());
+}
+
+/*
+ * In the child of a fork: takes over a lock whose owner did not come along. The caller mends what it guards and
+ * releases it; a signal handler is refused until then.
  */
 ALWAYS_INLINE bool lock_inherit(struct lock *lock)
 {
-	if (!load_relaxed(&lock->word) || lock_is_mine(lock))
+	if (!load_relaxed(&lock->word) || lock_is_survivors(lock))
 		return false;
 	store_relaxed(&lock->word, lock_self());
 	near__lock_note_taken(lock);

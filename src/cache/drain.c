@@ -90,7 +90,7 @@ size_t near__drain_all(void)
 
 void near__cache_after_fork(void)
 {
-	bool draining = lock_is_mine(&near__drain_lock), inherited = lock_inherit(&near__drain_lock);
+	bool draining = lock_is_survivors(&near__drain_lock), inherited = lock_inherit(&near__drain_lock);
 
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		struct cpu_table *table = near__table[cpu];

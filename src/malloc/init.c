@@ -137,7 +137,7 @@ __attribute__((constructor(101))) static void start(void)
 	near__os_holds_a_lock = holds_a_lock;
 	near__os_after_fork = near__after_fork;
 	near__os_mark_forks();
-	pthread_atfork(NULL, NULL, near__os_forked);
+	pthread_atfork(near__os_forking, NULL, near__os_forked);
 	start_nodes();
 	mode = choose_mode();
 	if (near__conf.rseq == CONF_ON && mode != NEAR_MODE_RSEQ)

@@ -13,6 +13,8 @@ enum { SPINS = 100 };
 bool (*near__os_holds_a_lock)(void);
 void (*near__os_after_fork)(void);
 
+uint32_t near__survivor;
+static uint32_t forker; /* who forked last; with several at it at once it may be the wrong one */
 static uint32_t never_wiped = FORK_MENDED;
 uint32_t *near__fork_mark = &never_wiped;
 
@@ -30,12 +32,24 @@ void near__os_mark_forks(void)
 	store_release(&near__fork_mark, page);
 }
 
+void near__os_forking(void)
+{
+	store_relaxed(&forker, lock_self());
+}
+
+/* The survivor is the child's main thread. Any other can only know it from what was noted before the fork. */
+static void mend(uint32_t self)
+{
+	near__survivor = KERNEL(SYS_gettid) == KERNEL(SYS_getpid) ? self : load_relaxed(&forker);
+	near__os_after_fork();
+}
+
 bool near__lock_mend(uint32_t self)
 {
 	uint32_t seen = 0;
 
 	if (cas_acq_rel(near__fork_mark, &seen, self)) {
-		near__os_after_fork();
+		mend(self);
 		store_release(near__fork_mark, FORK_MENDED);
 		return true;
 	}
@@ -49,7 +63,7 @@ bool near__lock_mend(uint32_t self)
 void near__os_forked(void)
 {
 	if (near__fork_mark == &never_wiped)
-		near__os_after_fork(); /* an old kernel: as early as a handler can */
+		mend(lock_self()); /* an old kernel: as early as a handler can */
 	else if (load_acquire(near__fork_mark) != FORK_MENDED)
 		near__lock_mend(lock_self());
 }

@@ -117,7 +117,9 @@ extern bool (*near__os_holds_a_lock)(void);
 extern void (*near__os_after_fork)(void);
 /* From now on a child is recognised; both of the above are set. */
 void near__os_mark_forks(void);
-/* For the handler of pthread_atfork: mends now if nobody has yet. */
+/* For pthread_atfork: before, notes who forks; */
+void near__os_forking(void);
+/* in the child, mends if nobody has yet. */
 void near__os_forked(void);
 
 /* ---- rcu.c or no-rcu.c ---------------------------------------------------------------------------- */

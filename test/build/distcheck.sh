@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
+# packages: xz-utils
 # timeout: 600
 #
 # make distcheck: the tarball builds from a read-only source, passes the unit and interface tests, installs,

@@ -15,4 +15,10 @@ forks() {
 	done
 }
 
+# The library named last is initialised first.
+fork_handler_before_ours() {
+	try "forks: a library's handler that comes first" 100 env LD_PRELOAD="$NEAR_LIB $BIN/early.so" "$BIN/latefork"
+}
+
 each_mode forks
+each_mode fork_handler_before_ours
