@@ -130,14 +130,7 @@ EXPORT void cfree(void *ptr)
 
 EXPORT size_t malloc_usable_size(void *ptr)
 {
-	struct block block;
-
-	if (!ptr)
-		return 0;
-	block = near__lookup(ptr);
-	if (!block.bytes)
-		near__foreign(ptr, "malloc_usable_size");
-	return block.bytes;
+	return near__usable_size(ptr, "malloc_usable_size");
 }
 
 EXPORT int malloc_trim(size_t pad)

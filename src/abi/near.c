@@ -20,14 +20,7 @@ const char *near_version(void)
 
 size_t near_usable_size(const void *ptr)
 {
-	struct block block;
-
-	if (!ptr)
-		return 0;
-	block = near__lookup(ptr);
-	if (!block.bytes)
-		near__foreign(ptr, "near_usable_size");
-	return block.bytes;
+	return near__usable_size(ptr, "near_usable_size");
 }
 
 size_t near_good_size(size_t size)

@@ -3,17 +3,17 @@
 /*
  * The critical sections on the bins of the current CPU: the contract, and the choice of the backend.
  *
- * A bin is two words. A magazine is 1 KiB, aligned to that; slot 0 is always zero, slots 1..127 hold
+ * A bin is two words. A magazine is 2 KiB, aligned to that; slot 0 is always zero, slots 1..255 hold
  * pointers, filled from the bottom, and the slot below the lowest usable one is zero too:
  *
- *     slot   0    ..  127-k  128-k  ..          ..  127
+ *     slot   0    ..  255-k  256-k  ..          ..  255
  *          +----+----+-----+------+----+----+-----+----+
  *          | 0  |    |  0  |  p   | p  | p  |     |    |     capacity k, three pointers inside
  *          +----+----+-----+------+----+----+-----+----+
  *                                         ^ cursor
  *
- * Empty: the word at the cursor is zero. Full: the cursor stands in slot 127. A cursor in slot 127 of a magazine
- * whose slot 127 is zero is both at once; that is the nil magazine, which stands in every bin without one, and
+ * Empty: the word at the cursor is zero. Full: the cursor stands in slot 255. A cursor in slot 255 of a magazine
+ * whose slot 255 is zero is both at once; that is the nil magazine, which stands in every bin without one, and
  * in all bins of the stub table, which stands in for a table that is not there or not to be touched.
  *
  *     spare: 0 room for a magazine | 1 this is the stub, touch nothing | else the cursor of a spare magazine
@@ -39,7 +39,7 @@
 
 #include "base/atomic.h"
 
-#define MAGAZINE_BYTES	  1024
+#define MAGAZINE_BYTES	  2048
 #define MAGAZINE_SLOTS	  (MAGAZINE_BYTES / 8)
 #define MAGAZINE_CAPACITY (MAGAZINE_SLOTS - 1)
 #define MAGAZINE_TOP	  (MAGAZINE_BYTES - 8)

@@ -67,3 +67,15 @@ void near__foreign(const void *ptr, const char *call)
 		near__die("%s(%p): %s", call, ptr, finding((uintptr_t)ptr));
 	fetch_add_relaxed(&near__foreign_count, 1ull);
 }
+
+size_t near__usable_size(const void *ptr, const char *call)
+{
+	struct block block;
+
+	if (!ptr)
+		return 0;
+	block = near__lookup(ptr);
+	if (!block.bytes)
+		near__foreign(ptr, call);
+	return block.bytes;
+}

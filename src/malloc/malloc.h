@@ -53,6 +53,8 @@ struct block near__lookup(const void *ptr) NEAR_NO_ACCESS;
 /* Ends the program for a pointer that near__lookup does not know, unless it is to be left alone. */
 void near__foreign(const void *ptr, const char *call);
 extern uint64_t near__foreign_count;
+/* 0 for NULL and for what near__foreign lets pass; `call` as in near__free_slow. */
+size_t near__usable_size(const void *ptr, const char *call) NEAR_NO_ACCESS;
 
 /* ---- realloc.c, aligned.c -------------------------------------------------------------------------- */
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
-# timeout: 240
+# timeout: 400
 #
 # Stress of the machinery against its internals, and its negative controls: for each rule that can be broken on
 # purpose a variant of the allocator breaks it and must be seen to fail by the same program that the intact one
@@ -10,7 +10,7 @@
 . "$NEAR_SRC/test/lib.sh"
 
 SECONDS_INTACT=${NEAR_STRESS_SECONDS:-3} # of each run that must pass
-SECONDS_BROKEN="2 10"                    # a broken one is run so long, and if it survives once more
+SECONDS_BROKEN="2 10 40"                 # a broken one is run so long, and longer while it survives
 SPARE=4                                  # seconds beyond which a run counts as hanging
 
 flags="-std=gnu11 -O2 -g -pthread -fno-strict-aliasing -ftls-model=initial-exec -include $NEAR_BUILD/config.h"

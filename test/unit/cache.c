@@ -288,7 +288,7 @@ TEST_IN_BOTH_MODES(nodes, producer_and_consumer_do_not_grow_for_ever)
 			held[i] = near__cache_alloc(NULL, 1, class); /* node 1 works from its depot */
 		for (unsigned i = 0; i < 500; i++)
 			give(held[i]);
-		if (round == 100)
+		if (round == 250)
 			made = magazines_made();
 	}
 	cr_assert_leq(magazines_made(), made + 4, "%u, then %u", made, magazines_made());
