@@ -59,6 +59,75 @@ NEAR_EXPORT size_t near_trim(size_t keep);
 /* Whether ptr was returned by this allocator and not yet freed, as far as its page tells. Never follows ptr. */
 NEAR_EXPORT bool near_owns(const void *ptr) NEAR_NO_ACCESS;
 
+/*
+ * ---- Nodes ----
+ *
+ * Nodes have the kernel's numbers, as in numactl --hardware. Memory has a home: the node that it was allocated for,
+ * to which it returns when it is freed, whoever frees it. Where memory is not kept apart by nodes (one node only,
+ * numa:off, a memory policy of the user's) these calls work too, and the node is only checked.
+ */
+
+/* The highest node number of the machine; 0 when there is but one. As numa_max_node(3). */
+NEAR_EXPORT int near_max_node(void);
+
+/*
+ * malloc, calloc, aligned_alloc and realloc for a node instead of the one that the calling CPU belongs to. The node is
+ * preferred: when it is full, others serve by distance, but with numa_strict:true the call fails. A realloc moves
+ * the block when its home is another node. NULL with errno EINVAL: there is no such node, it has no memory, or the
+ * process may not use it (then realloc leaves the block alone), or the alignment is not a power of two; ENOMEM.
+ */
+NEAR_EXPORT void *near_malloc_on_node(size_t size, int node);
+NEAR_EXPORT void *near_calloc_on_node(size_t count, size_t size, int node);
+NEAR_EXPORT void *near_aligned_alloc_on_node(size_t align, size_t size, int node);
+NEAR_EXPORT void *near_realloc_on_node(void *ptr, size_t size, int node);
+
+/*
+ * The home of a block; any address inside it will do. -1 with errno EINVAL: not from this allocator, or free; ENODATA:
+ * memory is not kept apart by nodes, so it has no home.
+ */
+NEAR_EXPORT int near_node_of(const void *ptr) NEAR_NO_ACCESS;
+
+/*
+ * Where the memory really lies: counts[n] becomes the number of pages (the kernel's, sysconf(_SC_PAGESIZE)) of
+ * [ptr, ptr + length) that are resident on node n, for each n from 0 to near_max_node(). Pages never touched are on no
+ * node. Any mapped memory will do. Returns 0, or -1 with errno: EINVAL (counts is NULL, or the range wraps around), or that of
+ * move_pages(2).
+ */
+NEAR_EXPORT int near_node_resident(const void *ptr, size_t length, size_t counts[]) NEAR_NO_ACCESS;
+
+/* Figures of one node. Objects count in `refills` when their magazine is brought to a CPU. */
+struct near_node_stats {
+	uint64_t mapped;         /* bytes committed whose home is this node */
+	uint64_t refills;        /* magazines brought to CPUs of this node, */
+	uint64_t refills_remote; /* of these, with memory of another (near_malloc_on_node) */
+	uint64_t allocated_large;/* blocks beyond the size classes that live here now */
+};
+
+/*
+ * What CPUs of one node did with memory of another, or of their own. Objects are counted by the magazine, when it leaves
+ * the CPU, so those that were handed out again before do not count; blocks beyond the size classes one by one.
+ */
+struct near_node_pair {
+	uint64_t freed;          /* objects freed there whose home is here, */
+	uint64_t freed_bytes;
+	uint64_t fallbacks;      /* allocations on the one node that the other had to serve, the first having none */
+	uint64_t fallback_bytes;
+	uint64_t distance;       /* as in numactl --hardware; 0: unknown */
+};
+
+/*
+ * Fill the first `size` bytes of *out. Return 0, or -1 with errno EINVAL: size is 0, out is NULL, or no memory is kept on
+ * a node of this number. In a pair, `on` is the node of the CPU and `home` that of the memory.
+ */
+NEAR_EXPORT int near_node_stats(int node, struct near_node_stats *out, size_t size);
+NEAR_EXPORT int near_node_pair(int on, int home, struct near_node_pair *out, size_t size);
+
+/*
+ * Samples where the memory whose home is `home` lies: looks at about `pages` of its pages, evenly spread, and counts those
+ * that are resident as near_node_resident does. Returns and errors as near_node_resident, and EINVAL for the node.
+ */
+NEAR_EXPORT int near_node_sample(int home, size_t pages, size_t counts[]);
+
 /* How the per-CPU caches are synchronised; see near_stats. */
 enum near_mode {
 	NEAR_MODE_EARLY = 0,  /* before start-up has ended */

@@ -27,7 +27,7 @@ static void *get(size_t size, size_t align)
 	/* operator new, unlike aligned_alloc, may be asked for any alignment value; C++ makes others undefined. */
 	if (!is_power_of_two(align))
 		return near__enomem();
-	return near__aligned(align, size);
+	return near__aligned(align, size, NODE_OF_CALLER);
 }
 
 /* [new.delete.single]: as long as there is a handler it is called and the allocation tried again. */

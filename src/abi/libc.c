@@ -34,12 +34,12 @@ HOT_EXPORT void free(void *ptr)
 
 EXPORT void *calloc(size_t count, size_t size)
 {
-	return near__calloc(count, size);
+	return near__calloc(count, size, NODE_OF_CALLER);
 }
 
 EXPORT void *realloc(void *ptr, size_t size)
 {
-	return near__realloc(ptr, size, "realloc");
+	return near__realloc(ptr, size, NODE_OF_CALLER, "realloc");
 }
 
 EXPORT void *aligned_alloc(size_t align, size_t size)
@@ -48,7 +48,7 @@ EXPORT void *aligned_alloc(size_t align, size_t size)
 		errno = EINVAL;
 		return NULL;
 	}
-	return near__aligned(align, size);
+	return near__aligned(align, size, NODE_OF_CALLER);
 }
 
 /* C23: the size, and the alignment, are those of the request. They are not needed and not trusted. */
@@ -76,7 +76,7 @@ EXPORT int posix_memalign(void **out, size_t align, size_t size)
 
 	if (!is_power_of_two(align) || align % sizeof(void *))
 		return EINVAL;
-	block = near__aligned(align, size);
+	block = near__aligned(align, size, NODE_OF_CALLER);
 	errno = saved;
 	if (!block)
 		return ENOMEM;
@@ -90,7 +90,7 @@ EXPORT void *reallocarray(void *ptr, size_t count, size_t size)
 
 	if (__builtin_mul_overflow(count, size, &bytes))
 		return near__enomem();
-	return near__realloc(ptr, bytes, "reallocarray");
+	return near__realloc(ptr, bytes, NODE_OF_CALLER, "reallocarray");
 }
 
 /* An alignment that is no power of two is rounded up to one, as glibc does. */
@@ -101,13 +101,13 @@ EXPORT void *memalign(size_t align, size_t size)
 		return NULL;
 	}
 	if (align <= 16)
-		return near__aligned(16, size);
-	return near__aligned(is_power_of_two(align) ? align : (size_t)2 << log2_floor(align), size);
+		return near__aligned(16, size, NODE_OF_CALLER);
+	return near__aligned(is_power_of_two(align) ? align : (size_t)2 << log2_floor(align), size, NODE_OF_CALLER);
 }
 
 EXPORT void *valloc(size_t size)
 {
-	return near__aligned(near__os_page_size, size);
+	return near__aligned(near__os_page_size, size, NODE_OF_CALLER);
 }
 
 EXPORT void *pvalloc(size_t size)
@@ -116,7 +116,7 @@ EXPORT void *pvalloc(size_t size)
 
 	if (size > SIZE_MAX - page)
 		return near__enomem();
-	return near__aligned(page, size ? round_up(size, page) : page);
+	return near__aligned(page, size ? round_up(size, page) : page, NODE_OF_CALLER);
 }
 
 void cfree(void *ptr);
@@ -178,15 +178,22 @@ EXPORT struct mallinfo mallinfo(void)
 
 EXPORT int malloc_info(int options, FILE *stream)
 {
-	char buffer[REPORT_BYTES];
-	struct text xml = TEXT_IN(buffer);
+	struct text xml;
+	bool written;
 
 	if (options) {
 		errno = EINVAL;
 		return -1;
 	}
+	xml = near__report_begin();
+	if (!xml.buffer) {
+		errno = ENOMEM;
+		return -1;
+	}
 	near__report_xml(&xml);
-	return fwrite(buffer, 1, xml.length, stream) == xml.length ? 0 : -1;
+	written = fwrite(xml.buffer, 1, xml.length, stream) == xml.length;
+	near__report_end(&xml);
+	return written ? 0 : -1;
 }
 
 EXPORT void malloc_stats(void)

@@ -11,6 +11,7 @@
 #include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
+#include "watch/nodes.h"
 #include "watch/stats.h"
 
 const char *near_version(void)
@@ -45,32 +46,157 @@ bool near_owns(const void *ptr)
 	return near__lookup(ptr).bytes != 0;
 }
 
+/* ---- nodes ----------------------------------------------------------------------------------------- */
+
+/*
+ * The kernel's number into ours. Where memory is not kept apart, a node that exists is anybody's. -1: EINVAL. Start-up
+ * may not have ended: then there is no node to prefer yet.
+ */
+static bool node_from(int number, int *node)
+{
+	*node = near__topology.bound ? near__numa_dense(number) : NODE_OF_CALLER;
+	if (near__topology.bound ? *node >= 0 : near__numa_has_memory(number))
+		return true;
+	errno = EINVAL;
+	return false;
+}
+
+int near_max_node(void)
+{
+	return (int)near__numa_last();
+}
+
+void *near_malloc_on_node(size_t size, int number)
+{
+	int node;
+
+	return node_from(number, &node) ? malloc_on(size, node) : NULL;
+}
+
+void *near_calloc_on_node(size_t count, size_t size, int number)
+{
+	int node;
+
+	return node_from(number, &node) ? near__calloc(count, size, node) : NULL;
+}
+
+void *near_aligned_alloc_on_node(size_t align, size_t size, int number)
+{
+	int node;
+
+	if (!is_power_of_two(align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	return node_from(number, &node) ? near__aligned(align, size, node) : NULL;
+}
+
+void *near_realloc_on_node(void *ptr, size_t size, int number)
+{
+	int node;
+
+	return node_from(number, &node) ? near__realloc(ptr, size, node, "near_realloc_on_node") : NULL;
+}
+
+static int fail(int error)
+{
+	errno = error;
+	return -1;
+}
+
+int near_node_of(const void *ptr)
+{
+	int node = near__home_of(ptr);
+
+	if (node < 0)
+		return fail(EINVAL);
+	return near__topology.bound ? near__topology.kernel_node[node] : fail(ENODATA);
+}
+
+static void clear_counts(size_t counts[])
+{
+	memset(counts, 0, (near__numa_last() + 1) * sizeof(*counts));
+}
+
+int near_node_resident(const void *ptr, size_t length, size_t counts[])
+{
+	int error;
+
+	if (!counts || (uintptr_t)ptr + length < (uintptr_t)ptr)
+		return fail(EINVAL);
+	clear_counts(counts);
+	error = near__node_resident(ptr, length, counts);
+	return error ? fail(error) : 0;
+}
+
+/* A node of which there are figures: one that memory is kept on, or the one for all. */
+static int figures_of(int number)
+{
+	return near__nodes ? near__numa_dense(number) : -1;
+}
+
+int near_node_sample(int home, size_t pages, size_t counts[])
+{
+	int node = figures_of(home), error;
+
+	if (!counts || node < 0)
+		return fail(EINVAL);
+	clear_counts(counts);
+	error = near__node_sample((unsigned)node, pages, counts);
+	return error ? fail(error) : 0;
+}
+
+static int give(void *out, size_t size, const void *all, size_t most)
+{
+	if (!out || !size)
+		return fail(EINVAL);
+	memcpy(out, all, size_min(size, most));
+	return 0;
+}
+
+int near_node_stats(int number, struct near_node_stats *out, size_t size)
+{
+	struct near_node_stats all;
+	int node = figures_of(number);
+
+	if (node < 0)
+		return fail(EINVAL);
+	near__node_stats((unsigned)node, &all);
+	return give(out, size, &all, sizeof(all));
+}
+
+int near_node_pair(int on, int home, struct near_node_pair *out, size_t size)
+{
+	struct near_node_pair all;
+	int from = figures_of(on), to = figures_of(home);
+
+	if (from < 0 || to < 0)
+		return fail(EINVAL);
+	near__node_pair((unsigned)from, (unsigned)to, &all);
+	return give(out, size, &all, sizeof(all));
+}
+
+/* ---- figures of the process ------------------------------------------------------------------------ */
+
 int near_stats(struct near_stats *out, size_t size)
 {
 	struct near_stats all;
 
-	if (!out || !size) {
-		errno = EINVAL;
-		return -1;
-	}
 	near__stats_read(&all);
-	memcpy(out, &all, size_min(size, sizeof(all)));
-	return 0;
+	return give(out, size, &all, sizeof(all));
 }
 
 int near_report(int fd)
 {
-	char buffer[REPORT_BYTES];
-	struct text report = TEXT_IN(buffer);
+	struct text report = near__report_begin();
 	int error;
 
+	if (!report.buffer)
+		return fail(ENOMEM);
 	near__report_text(&report);
-	error = near__os_write(fd, buffer, report.length);
-	if (error) {
-		errno = error;
-		return -1;
-	}
-	return 0;
+	error = near__os_write(fd, report.buffer, report.length);
+	near__report_end(&report);
+	return error ? fail(error) : 0;
 }
 
 /* Many programs close stderr on their way out, so a copy is kept: the only descriptor that the library ever keeps. */

@@ -75,3 +75,36 @@ unsigned near__bits_next_set(const uint64_t *map, unsigned from, unsigned bits)
 {
 	return next(map, from, bits, 0);
 }
+
+static bool number_next(const char **text, const char *end, unsigned long *n)
+{
+	const char *p = *text;
+
+	for (*n = 0; p < end && *p >= '0' && *p <= '9'; p++) {
+		if (*n > UINT32_MAX)
+			return false;
+		*n = *n * 10 + (unsigned long)(*p - '0');
+	}
+	if (p == *text)
+		return false;
+	*text = p;
+	return true;
+}
+
+bool near__range_next(const char **list, const char *end, unsigned long *first, unsigned long *last)
+{
+	const char *p = *list;
+
+	if (!number_next(&p, end, first))
+		return false;
+	*last = *first;
+	if (p < end && *p == '-') {
+		p++;
+		if (!number_next(&p, end, last) || *last < *first)
+			return false;
+	}
+	if (p < end && *p == ',')
+		p++;
+	*list = p;
+	return true;
+}

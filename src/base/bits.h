@@ -64,4 +64,10 @@ unsigned near__bits_count(const uint64_t *map, unsigned from, unsigned len);
 unsigned near__bits_next_clear(const uint64_t *map, unsigned from, unsigned bits);
 unsigned near__bits_next_set(const uint64_t *map, unsigned from, unsigned bits);
 
+/*
+ * A list such as "0-3,8": takes its first range off and moves *list past it and its comma. False: there is none, or it is not
+ * a range; then *list stands where it stood.
+ */
+bool near__range_next(const char **list, const char *end, unsigned long *first, unsigned long *last);
+
 #endif

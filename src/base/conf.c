@@ -9,11 +9,12 @@
 #include "base/format.h"
 
 struct conf near__conf = {
+	.decay_ms = 10000,
 	.depot_cache = 32 * MIB,
 	.extent_cache = 64 * MIB,
 };
 
-enum kind { KIND_CHOICE, KIND_SIZE };
+enum kind { KIND_CHOICE, KIND_SIZE, KIND_NUMBER, KIND_NODES };
 
 /* `choices` are the accepted words, in the order of their numbers. */
 struct option {
@@ -28,11 +29,15 @@ struct option {
 static const struct option options[] = {
 	{"abort_conf", &near__conf.abort_conf, KIND_CHOICE, BOOLEAN},
 	{"confirm_conf", &near__conf.confirm_conf, KIND_CHOICE, BOOLEAN},
+	{"decay_ms", &near__conf.decay_ms, KIND_NUMBER, NULL},
 	{"depot_cache", &near__conf.depot_cache, KIND_SIZE, NULL},
 	{"extent_cache", &near__conf.extent_cache, KIND_SIZE, NULL},
 	{"foreign", &near__conf.foreign, KIND_CHOICE, "abort|ignore"},
+	{"nodes", near__conf.nodes, KIND_NODES, NULL},
 	{"numa", &near__conf.numa, KIND_CHOICE, "auto|on|off"},
+	{"numa_strict", &near__conf.numa_strict, KIND_CHOICE, BOOLEAN},
 	{"percpu_cache", &near__conf.percpu_cache, KIND_SIZE, NULL},
+	{"remote_free", &near__conf.remote_free, KIND_CHOICE, "home|adopt"},
 	{"rseq", &near__conf.rseq, KIND_CHOICE, "auto|on|off"},
 	{"stats_print", &near__conf.stats_print, KIND_CHOICE, BOOLEAN},
 };
@@ -73,9 +78,8 @@ static bool parse_choice(struct word w, const char *choices, uint64_t *value)
 	}
 }
 
-static bool parse_size(struct word w, uint64_t *value)
+static bool parse_size(struct word w, const char *suffixes, uint64_t *value)
 {
-	static const char suffixes[] = "KMGT";
 	uint64_t n = 0;
 	size_t i = 0;
 
@@ -86,13 +90,55 @@ static bool parse_size(struct word w, uint64_t *value)
 	if (!i || w.length - i > 1)
 		return false;
 	if (i < w.length) {
-		const char *suffix = memchr(suffixes, w.start[i] & ~0x20, sizeof(suffixes) - 1);
+		const char *suffix = memchr(suffixes, w.start[i] & ~0x20, strlen(suffixes));
 
 		if (!suffix || __builtin_mul_overflow(n, 1ull << (10 * (suffix - suffixes + 1)), &n))
 			return false;
 	}
 	*value = n;
 	return true;
+}
+
+/* "all" takes an earlier choice back. */
+static bool parse_nodes(struct word w, uint64_t *value)
+{
+	uint64_t nodes[CONF_NODE_WORDS] = {0};
+	const char *list = w.start, *end = w.start + w.length;
+	unsigned long first, last;
+
+	while (!word_is(w, "all", 3) && list < end) {
+		if (!near__range_next(&list, end, &first, &last) || last >= CONF_NODE_WORDS * 64)
+			return false;
+		near__bits_set(nodes, (unsigned)first, (unsigned)(last - first + 1));
+	}
+	memcpy(value, nodes, sizeof(nodes));
+	return w.length != 0;
+}
+
+static bool parse(const struct option *option, struct word value)
+{
+	switch (option->kind) {
+	case KIND_CHOICE:
+		return parse_choice(value, option->choices, option->value);
+	case KIND_SIZE:
+		return parse_size(value, "KMGT", option->value);
+	case KIND_NUMBER:
+		return parse_size(value, "", option->value);
+	case KIND_NODES:
+		return parse_nodes(value, option->value);
+	}
+	return false;
+}
+
+static const char *wanted(const struct option *option)
+{
+	static const char *const forms[] = {
+		[KIND_SIZE] = "a size such as 64K or 8M",
+		[KIND_NUMBER] = "a number",
+		[KIND_NODES] = "a list of nodes such as 0-1,3, or all",
+	};
+
+	return option->kind == KIND_CHOICE ? option->choices : forms[option->kind];
 }
 
 static const struct option *find(struct word key)
@@ -124,8 +170,7 @@ static void complain_about(conf_complaint *complain, const char *source, const s
 	quote(&line, option ? value : key);
 	near__text_add(&line, "\"");
 	if (option)
-		near__text_add(&line, " for %s (want %s); kept as it was", option->key,
-			       option->kind == KIND_SIZE ? "a size such as 64K or 8M" : option->choices);
+		near__text_add(&line, " for %s (want %s); kept as it was", option->key, wanted(option));
 	complain(source, buffer);
 }
 
@@ -136,11 +181,18 @@ static void apply(struct word entry, const char *source, conf_complaint *complai
 	struct word value = trim(colon ? colon + 1 : end, end);
 	const struct option *option = find(key);
 
-	if (option && (option->kind == KIND_SIZE ? parse_size(value, option->value)
-						 : parse_choice(value, option->choices, option->value)))
+	if (option && parse(option, value))
 		source_of[option - options] = source;
 	else
 		complain_about(complain, source, option, key, value);
+}
+
+/* No key begins with a digit: that is the list of an option, such as nodes:0-1,3. */
+static bool continues(const char *p, const char *end)
+{
+	while (p < end && (*p == ' ' || *p == '\t'))
+		p++;
+	return p < end && *p >= '0' && *p <= '9';
 }
 
 void near__conf_parse(const char *text, size_t length, const char *source, conf_complaint *complain)
@@ -159,7 +211,7 @@ void near__conf_parse(const char *text, size_t length, const char *source, conf_
 				text++;
 			continue;
 		}
-		while (stop < end && *stop != ',' && *stop != '\n')
+		while (stop < end && *stop != '\n' && (*stop != ',' || continues(stop + 1, end)))
 			stop++;
 
 		struct word entry = trim(text, stop);
@@ -167,6 +219,21 @@ void near__conf_parse(const char *text, size_t length, const char *source, conf_
 		if (entry.length)
 			apply(entry, source, complain);
 		text = stop < end ? stop + 1 : end;
+	}
+}
+
+static void describe_nodes(struct text *out, const uint64_t *nodes)
+{
+	const char *comma = "";
+	unsigned most = CONF_NODE_WORDS * 64, at = near__bits_next_set(nodes, 0, most);
+
+	if (at == most)
+		near__text_add(out, "all");
+	for (; at < most; comma = ",") {
+		unsigned end = near__bits_next_clear(nodes, at, most);
+
+		near__text_add(out, end - at > 1 ? "%s%u-%u" : "%s%u", comma, at, end - 1);
+		at = near__bits_next_set(nodes, end, most);
 	}
 }
 
@@ -178,7 +245,9 @@ bool near__conf_describe(unsigned i, struct text *out)
 	const struct option *option = &options[i];
 
 	near__text_add(out, "%s:", option->key);
-	if (option->kind == KIND_SIZE) {
+	if (option->kind == KIND_NODES) {
+		describe_nodes(out, option->value);
+	} else if (option->kind != KIND_CHOICE) {
 		near__text_add(out, "%lu", *option->value);
 	} else {
 		const char *choice = option->choices;

@@ -36,14 +36,17 @@ unsigned near__table_bins(void)
 static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare)
 {
 	unsigned bins = near__table_bins();
-	struct cpu_table *table =
-		near__arena_alloc(sizeof(*table) + bins * (sizeof(struct bin) + 1), CACHE_LINE, node);
+	size_t per_bin = sizeof(struct bin) + sizeof(uint32_t) + sizeof(uint8_t);
+	struct cpu_table *table = near__arena_alloc(
+		sizeof(*table) + near__nodes * sizeof(struct freed) + bins * per_bin, CACHE_LINE, node);
 
 	if (!table)
 		return NULL;
 	table->cpu = (uint16_t)cpu;
 	table->node = (uint16_t)node;
-	table->want = (uint8_t *)&table->bins[bins];
+	table->freed = (struct freed *)&table->bins[bins];
+	table->seen = (uint32_t *)&table->freed[near__nodes];
+	table->want = (uint8_t *)&table->seen[bins];
 	/* Bin 0 is that of pointers without one: it is the stub in every table, and needs no test in free. */
 	for (unsigned b = 0; b < bins; b++) {
 		unsigned first = b ? WANT_FIRST_BYTES / near__class[bin_class(b)].bytes : 0;
@@ -94,7 +97,7 @@ static struct cpu_table *first_table(unsigned cpu)
 		return NULL;
 	table = load_acquire(&near__table[cpu]);
 	if (!table) {
-		table = make_table(cpu, near__topology.node_of_cpu[cpu], SPARE_NONE);
+		table = make_table(cpu, near__numa_node_of_cpu(cpu), SPARE_NONE);
 		if (table) {
 			store_release(&near__table[cpu], table);
 			near__table_publish(table);
@@ -102,6 +105,12 @@ static struct cpu_table *first_table(unsigned cpu)
 	}
 	lock_release(&near__drain_lock);
 	return table;
+}
+
+void near__cache_note_freed(struct cpu_table *table, unsigned node, uint64_t objects, uint64_t bytes)
+{
+	count_lossy(&table->freed[node].objects, objects);
+	count_lossy(&table->freed[node].bytes, bytes);
 }
 
 static int current_cpu(void)

@@ -18,9 +18,14 @@
 
 /* Counters of a CPU, lossy; see near_stats. */
 struct cpu_counts {
-	uint64_t refills, refills_depot, refilled_objects;
+	uint64_t refills, refills_depot, refills_remote, refilled_objects;
 	uint64_t flushes, flushes_remote;
 	uint64_t slow_malloc, slow_free;
+};
+
+/* What was freed on a CPU of one node's memory, by the magazine, when it leaves the CPU. */
+struct freed {
+	uint64_t objects, bytes;
 };
 
 /*
@@ -31,7 +36,10 @@ struct cpu_table {
 	struct lock lock; /* locked mode only */
 	uint16_t node;
 	uint16_t cpu;
+	uint32_t ticks; /* of keep/decay.h; lossy */
 	uint8_t *want;
+	struct freed *freed; /* by node; lossy */
+	uint32_t *seen;	     /* by bin: cursor when outgoing bins were last looked at; owned by the drain lock */
 	int64_t charged ALIGNED(CACHE_LINE); /* may be below zero for a moment */
 	struct cpu_counts counts;
 	struct bin bins[] ALIGNED(CACHE_LINE);
@@ -67,6 +75,9 @@ extern HIDDEN struct bin *near__local_base[OS_MAX_CPUS + 2];
 /* Makes stub and depots for near__nodes nodes; false when memory for them cannot be had. */
 bool near__cache_start(void);
 
+/* Notes objects of a node that were freed on the table's CPU. */
+void near__cache_note_freed(struct cpu_table *table, unsigned node, uint64_t objects, uint64_t bytes);
+
 /*
  * The table of the CPU we are on, made if need be. NULL: there is none for this thread (not registered), it cannot
  * be had now, or it is being drained; then work from depot and heap.
@@ -79,6 +90,12 @@ struct cpu_table *near__cache_table(void);
  */
 void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class);
 void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const char *call);
+
+/*
+ * A magazine with this many objects leaves the table's CPU for the depot: its home's, or where strangers are adopted the
+ * CPU's own.
+ */
+void near__cache_retire(struct cpu_table *table, unsigned bin, uintptr_t cursor, unsigned objects);
 
 /* ---- magazine.c: magazines are named by the address of their cursor -------------------------------- */
 
@@ -156,6 +173,11 @@ int64_t near__bin_worth(unsigned bin, uintptr_t cursor);
  * signal handler.
  */
 size_t near__drain_all(void);
+/*
+ * Sends home what lies in the outgoing bins that nobody used since the last call. Returns bytes; otherwise as
+ * near__drain_all.
+ */
+size_t near__drain_idle(void);
 /* In the child of a fork: gives tables back that were being drained, and frees orphaned table locks. */
 void near__cache_after_fork(void);
 /* Whether the calling thread holds the lock of a table. */

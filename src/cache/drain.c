@@ -25,53 +25,115 @@ static struct bin take_magazines(struct bin *bin)
 	return taken;
 }
 
-static size_t flush(struct cpu_table *table, unsigned bin, uintptr_t cursor)
+static size_t bytes_in(unsigned bin, uintptr_t cursor)
+{
+	return (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes;
+}
+
+static void flush(struct cpu_table *table, unsigned bin, uintptr_t cursor)
+{
+	(void)table;
+	near__depot_flush(bin, cursor);
+}
+
+static void send_home(struct cpu_table *table, unsigned bin, uintptr_t cursor)
+{
+	near__cache_retire(table, bin, cursor, near__magazine_count(cursor));
+}
+
+typedef void destination(struct cpu_table *table, unsigned bin, uintptr_t cursor);
+
+static size_t move(struct cpu_table *table, unsigned bin, uintptr_t cursor, destination *to)
 {
 	size_t bytes;
 
 	if (cursor == NIL_CURSOR || cursor <= SPARE_STUB)
 		return 0;
 	fetch_sub_relaxed(&table->charged, near__bin_worth(bin, cursor));
-	bytes = (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes;
-	near__depot_flush(bin, cursor);
+	bytes = bytes_in(bin, cursor);
+	to(table, bin, cursor);
 	return bytes;
+}
+
+/* Both magazines of a bin. Nothing is done where a signal handler interrupted the table's lock. */
+static size_t empty_bin(struct cpu_table *table, unsigned b, destination *to)
+{
+	bool locked = near__mode == NEAR_MODE_LOCKED;
+	struct bin *bin = &table->bins[b], taken;
+
+	if (load_relaxed(&bin->cursor) == NIL_CURSOR && !load_relaxed(&bin->spare))
+		return 0;
+	if (locked && !lock_acquire(&table->lock))
+		return 0;
+	taken = take_magazines(bin);
+	if (locked)
+		lock_release(&table->lock);
+	return move(table, b, taken.cursor, to) + move(table, b, taken.spare, to);
 }
 
 static size_t empty_table(struct cpu_table *table)
 {
-	bool locked = near__mode == NEAR_MODE_LOCKED;
+	size_t bytes = 0;
+
+	for (unsigned b = 1; b < near__table_bins(); b++)
+		bytes += empty_bin(table, b, flush);
+	return bytes;
+}
+
+/* ---- outgoing bins that nobody uses ---------------------------------------------------------------- */
+
+static uint32_t look(const struct cpu_table *table, unsigned b)
+{
+	return (uint32_t)(load_relaxed(&table->bins[b].cursor) >> 3);
+}
+
+static bool is_outgoing(const struct cpu_table *table, unsigned b)
+{
+	return bin_node(b) != table->node && load_relaxed(&table->bins[b].cursor) != NIL_CURSOR;
+}
+
+/* Whether there is a bin that looks as it did at the last call. Remembers the others. */
+static bool has_idle(struct cpu_table *table)
+{
+	bool found = false;
+
+	for (unsigned b = 1; b < near__table_bins(); b++) {
+		if (!is_outgoing(table, b))
+			continue;
+		found |= look(table, b) == table->seen[b];
+		table->seen[b] = look(table, b);
+	}
+	return found;
+}
+
+static size_t empty_idle(struct cpu_table *table)
+{
 	size_t bytes = 0;
 
 	for (unsigned b = 1; b < near__table_bins(); b++) {
-		struct bin *bin = &table->bins[b], taken;
-
-		if (load_relaxed(&bin->cursor) == NIL_CURSOR && !load_relaxed(&bin->spare))
-			continue;
-		if (locked && !lock_acquire(&table->lock))
-			return bytes;
-		taken = take_magazines(bin);
-		if (locked)
-			lock_release(&table->lock);
-		bytes += flush(table, b, taken.cursor) + flush(table, b, taken.spare);
+		if (is_outgoing(table, b) && look(table, b) == table->seen[b])
+			bytes += empty_bin(table, b, send_home);
 	}
 	return bytes;
 }
 
-static size_t drain_cpu(struct cpu_table *table)
+/* ---- tables one after the other -------------------------------------------------------------------- */
+
+static size_t with_table(struct cpu_table *table, size_t (*work)(struct cpu_table *))
 {
 	size_t bytes = 0;
 
 	if (near__mode == NEAR_MODE_LOCKED)
-		return empty_table(table);
+		return work(table);
 	store_release(&CPU_BASE[table->cpu], near__stub->bins);	  /* D0 */
 	store_release(&LOCAL_BASE[table->cpu], near__stub->bins); /* D0 */
 	if (!near__membarrier_fence(table->cpu))
-		bytes = empty_table(table);
+		bytes = work(table);
 	near__table_publish(table);
 	return bytes;
 }
 
-size_t near__drain_all(void)
+static size_t with_tables(bool (*wanted)(struct cpu_table *), size_t (*work)(struct cpu_table *))
 {
 	size_t bytes = 0;
 
@@ -80,12 +142,22 @@ size_t near__drain_all(void)
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		struct cpu_table *table = load_acquire(&near__table[cpu]);
 
-		if (table)
-			bytes += drain_cpu(table);
+		if (table && (!wanted || wanted(table)))
+			bytes += with_table(table, work);
 	}
-	count_lossy(&near__drains, 1ull);
 	lock_release(&near__drain_lock);
 	return bytes;
+}
+
+size_t near__drain_all(void)
+{
+	count_lossy(&near__drains, 1ull);
+	return with_tables(NULL, empty_table);
+}
+
+size_t near__drain_idle(void)
+{
+	return near__nodes > 1 ? with_tables(has_idle, empty_idle) : 0;
 }
 
 void near__cache_after_fork(void)

@@ -126,11 +126,12 @@ uintptr_t near__depot_pop(unsigned bin)
 	return cursor;
 }
 
-static bool flush_objects(unsigned bin, uintptr_t cursor)
+/* Returns the cursor of what is left: nothing, unless a signal handler interrupted a span lock. */
+static uintptr_t flush_objects(unsigned bin, uintptr_t cursor)
 {
 	unsigned n = near__magazine_count(cursor);
 
-	return !n || near__span_give(bin, (void **)cursor - (n - 1), n, "free");
+	return n ? cursor - 8 * near__span_give(bin_class(bin), (void **)cursor - (n - 1), n, "free") : cursor;
 }
 
 static void keep_full(unsigned bin, uintptr_t cursor)
@@ -143,7 +144,8 @@ static void keep_full(unsigned bin, uintptr_t cursor)
 
 bool near__depot_flush(unsigned bin, uintptr_t cursor)
 {
-	if (!flush_objects(bin, cursor)) {
+	cursor = flush_objects(bin, cursor);
+	if (!magazine_is_empty(cursor)) {
 		keep_full(bin, cursor);
 		return false;
 	}

@@ -10,6 +10,7 @@
  *
  * After Bonwick and Adams, "Magazines and Vmem" (USENIX 2001).
  */
+#include "base/conf.h"
 #include "cache/cache.h"
 
 /* What a taken spare is: at most one of the two is set. */
@@ -142,6 +143,7 @@ void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class)
 			return take_one(node, class);
 		}
 		count_lossy(&table->counts.refills, 1ull);
+		count_lossy(&table->counts.refills_remote, (uint64_t)(node != table->node));
 		count_lossy(&table->counts.refilled_objects, (uint64_t)magazine_capacity(hands.full));
 	}
 	hands.full = grown(table, bin, hands.full);
@@ -160,7 +162,7 @@ static void give_one(unsigned bin, void *object, const char *call)
 {
 	uintptr_t magazine;
 
-	if (near__span_give(bin, &object, 1, call))
+	if (near__span_give(bin_class(bin), &object, 1, call))
 		return;
 	/* A signal handler under the span lock. The depot needs none. */
 	magazine = near__depot[bin_node(bin)] ? near__magazine_take(bin_node(bin), bin_node(bin)) : 0;
@@ -173,16 +175,30 @@ static void give_one(unsigned bin, void *object, const char *call)
 	near__depot_push(bin, magazine);
 }
 
+static void note_freed(struct cpu_table *table, unsigned bin, unsigned objects)
+{
+	near__cache_note_freed(table, bin_node(bin), objects, (uint64_t)objects * near__class[bin_class(bin)].bytes);
+}
+
+void near__cache_retire(struct cpu_table *table, unsigned bin, uintptr_t cursor, unsigned objects)
+{
+	bool local = bin_node(bin) == table->node;
+
+	count_lossy(&table->counts.flushes, 1ull);
+	count_lossy(&table->counts.flushes_remote, (uint64_t)!local);
+	note_freed(table, bin, objects);
+	if (near__conf.remote_free == CONF_REMOTE_ADOPT)
+		bin = bin_of(table->node, bin_class(bin));
+	near__depot_push(bin, cursor);
+}
+
 /* Puts a full magazine that the bin no longer holds where it belongs. */
 static void retire_full(struct cpu_table *table, unsigned bin, uintptr_t full, struct charge *charge)
 {
 	bool local = bin_node(bin) == table->node;
 
-	if (local && near__bin_put_spare(bin, full, charge))
-		return;
-	count_lossy(&table->counts.flushes, 1ull);
-	count_lossy(&table->counts.flushes_remote, (uint64_t)!local);
-	near__depot_push(bin, full);
+	if (!local || !near__bin_put_spare(bin, full, charge))
+		near__cache_retire(table, bin, full, magazine_capacity(full));
 }
 
 void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const char *call)
@@ -193,7 +209,12 @@ void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const
 	struct hands hands;
 	unsigned capacity;
 
-	if (!table || (node != table->node && near__class[bin_class(bin)].bytes > CLASS_TABLE_LARGEST)) {
+	if (!table) {
+		give_one(bin, object, call);
+		return;
+	}
+	if (node != table->node && near__class[bin_class(bin)].bytes > CLASS_TABLE_LARGEST) {
+		note_freed(table, bin, 1);
 		give_one(bin, object, call);
 		return;
 	}

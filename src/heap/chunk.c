@@ -167,11 +167,25 @@ static unsigned take_dirt(struct chunk_heap *heap, struct chunk *chunk, unsigned
 }
 
 static void release_later(struct chunk_heap *heap);
+static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages);
+
+/* A run that could not be made resident on its node, and so was purged. */
+static void return_unclaimed(struct chunk_heap *heap, uint32_t index, uintptr_t start, size_t bytes)
+{
+	unsigned at = (unsigned)((start - chunk_at(index)->base) / MAP_PAGE), pages = (unsigned)(bytes / MAP_PAGE);
+
+	if (!lock_acquire(&heap->lock))
+		return; /* cannot be: it was had a moment ago, and this is no other thread */
+	release_run(heap, index, at, pages);
+	near__bits_clear(chunk_at(index)->dirty, at, pages);
+	heap->dirty_free -= bytes;
+	lock_release(&heap->lock);
+}
 
 bool near__chunk_take(struct span *span, size_t align, enum span_state state, bool *zeroed)
 {
 	struct chunk_heap *heap = heap_of(span->node);
-	unsigned pages = (unsigned)(span->bytes / MAP_PAGE), at = 0;
+	unsigned pages = (unsigned)(span->bytes / MAP_PAGE), at = 0, dirty = 0;
 
 	if (!lock_acquire(&heap->lock))
 		return false;
@@ -186,7 +200,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 
 		unlink_chunk(heap, chunk);
 		near__bits_set(chunk->used, at, pages);
-		*zeroed = !take_dirt(heap, chunk, at, pages);
+		dirty = take_dirt(heap, chunk, at, pages);
 		recount(chunk);
 		link_chunk(heap, chunk, index);
 		span->start = chunk->base + (size_t)at * MAP_PAGE;
@@ -194,6 +208,12 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 		store_release(&span->state, (uint32_t)state);
 	}
 	lock_release(&heap->lock);
+	*zeroed = !dirty;
+	if (index && dirty < pages && near__numa_claim((void *)span->start, span->bytes, span->node)) {
+		store_release(&span->state, (uint32_t)SPAN_UNUSED);
+		return_unclaimed(heap, index, span->start, span->bytes);
+		return false;
+	}
 	return index != 0;
 }
 
@@ -280,12 +300,27 @@ void near__chunk_give(struct span *span, uint32_t index)
 	lock_release(&heap->lock);
 }
 
+/* The pages behind the run, if they are free. Under the lock. */
+static bool extend(struct chunk_heap *heap, struct span *span, unsigned from, unsigned pages, unsigned *dirty)
+{
+	struct chunk *chunk = chunk_at(span->chunk);
+
+	if (near__bits_any(chunk->used, from, pages))
+		return false;
+	unlink_chunk(heap, chunk);
+	near__bits_set(chunk->used, from, pages);
+	*dirty = take_dirt(heap, chunk, from, pages);
+	recount(chunk);
+	link_chunk(heap, chunk, span->chunk);
+	return true;
+}
+
 bool near__chunk_resize(struct span *span, size_t bytes)
 {
 	struct chunk_heap *heap = heap_of(span->node);
-	struct chunk *chunk = chunk_at(span->chunk);
-	unsigned at = (unsigned)((span->start - chunk->base) / MAP_PAGE);
-	unsigned old = (unsigned)(span->bytes / MAP_PAGE), new = (unsigned)(bytes / MAP_PAGE);
+	uintptr_t end = span->start + span->bytes;
+	unsigned at = (unsigned)((span->start - chunk_at(span->chunk)->base) / MAP_PAGE);
+	unsigned old = (unsigned)(span->bytes / MAP_PAGE), new = (unsigned)(bytes / MAP_PAGE), dirty = 0;
 	bool done = true;
 
 	if (at + new > CHUNK_PAGES || !lock_acquire(&heap->lock))
@@ -293,18 +328,17 @@ bool near__chunk_resize(struct span *span, size_t bytes)
 	if (new < old) {
 		span->bytes = bytes;
 		release_run(heap, span->chunk, at + new, old - new);
-	} else if (near__bits_any(chunk->used, at + old, new - old)) {
-		done = false;
 	} else {
-		unlink_chunk(heap, chunk);
-		near__bits_set(chunk->used, at + old, new - old);
-		take_dirt(heap, chunk, at + old, new - old);
-		recount(chunk);
-		link_chunk(heap, chunk, span->chunk);
-		span->bytes = bytes;
+		done = extend(heap, span, at + old, new - old, &dirty);
+		span->bytes = done ? bytes : span->bytes;
 	}
 	lock_release(&heap->lock);
-	return done;
+	if (new <= old || !done || dirty == new - old ||
+	    !near__numa_claim((void *)end, bytes - (end - span->start), span->node))
+		return done;
+	span->bytes = end - span->start;
+	return_unclaimed(heap, span->chunk, end, bytes - span->bytes);
+	return false;
 }
 
 /* ---- trim ----------------------------------------------------------------------------------------- */

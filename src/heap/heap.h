@@ -100,6 +100,12 @@ struct chunk_heap {
 	size_t given_back; /* bytes purged or unmapped so far */
 } ALIGNED(CACHE_LINE_PAIR);
 
+/* A node that memory is taken from; and how much, when it stood in for another (lossy counts). */
+struct source {
+	uint16_t node;
+	uint64_t blocks, bytes;
+};
+
 /* Freed mappings, newest first. */
 struct extent_list {
 	struct lock lock;
@@ -112,7 +118,8 @@ struct heap {
 	struct span_list spans[CLASSES + 1];
 	struct chunk_heap chunks;
 	struct extent_list extents;
-	uint16_t order[OS_MAX_NODES]; /* nodes by distance, itself first */
+	unsigned sources;
+	struct source *source; /* by distance, itself first */
 };
 
 extern struct pool near__spans, near__chunks;
@@ -123,6 +130,8 @@ extern struct heap *near__heap[OS_MAX_NODES];
 bool near__heap_first(void);
 /* Makes the heap of a node; false when no memory can be had. */
 bool near__heap_start(unsigned node);
+/* Notes that source i of a node stood in for it. */
+void near__heap_note_fallback(unsigned node, unsigned i, size_t bytes);
 
 /* ---- span.c --------------------------------------------------------------------------------------- */
 
@@ -133,10 +142,11 @@ bool near__heap_start(unsigned node);
 unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned want);
 
 /*
- * Takes back n objects of one bin, at most MAGAZINE_CAPACITY. A free object among them ends the program; `call`
- * names whom to blame. False, and nothing done: the calling thread was interrupted under the lock.
+ * Takes back n objects of one class, at most MAGAZINE_CAPACITY, from the last to the first. A free object among them
+ * ends the program; `call` names whom to blame. Returns how many; fewer: the calling thread was interrupted under a lock
+ * that the next one needs.
  */
-bool near__span_give(unsigned bin, void *const *objects, unsigned n, const char *call);
+unsigned near__span_give(unsigned class, void *const *objects, unsigned n, const char *call);
 
 /* The start of the object that `address` points into, and whether it has been handed out; 0 when it has not. */
 uintptr_t near__span_object(const struct span *span, uintptr_t address);
@@ -165,7 +175,7 @@ void near__chunk_release(unsigned node);
 /* A new chunk, committed, from the node's regions; false when none can be had. Under the chunk lock. */
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base);
 void near__chunk_rebuild(unsigned node);
-/* Binds regions that were made before the nodes were known. */
+/* Binds regions that were made before the nodes were known, and moves what is in them already. */
 void near__region_bind(unsigned node);
 
 /* ---- large.c -------------------------------------------------------------------------------------- */

@@ -159,6 +159,10 @@ static bool take_mapping(struct span *span, size_t align)
 		return false;
 	}
 	near__numa_bind(start, span->bytes, span->node);
+	if (near__numa_claim(start, span->bytes, span->node)) {
+		near__os_unmap(start, span->bytes);
+		return false;
+	}
 	span->start = (uintptr_t)start;
 	store_release(&span->state, (uint32_t)SPAN_MAPPED);
 	return true;
@@ -242,15 +246,28 @@ static void *move(struct span *span, size_t bytes)
 	return NULL;
 }
 
+/* What a mapping has grown by must lie on the node, where that is asked for. Else it shrinks again: the caller copies. */
+static bool claim_growth(struct span *span, size_t old_bytes)
+{
+	char *end = (char *)span->start + old_bytes;
+
+	if (span->bytes <= old_bytes || !near__numa_claim(end, span->bytes - old_bytes, span->node))
+		return true;
+	near__os_unmap(end, span->bytes - old_bytes);
+	span->bytes = old_bytes;
+	return false;
+}
+
 /* The page map must not name the old place while another thread may be given it. */
 static void *remap(struct span *span, uint32_t index, size_t bytes)
 {
 	void *start = (void *)span->start;
+	size_t old_bytes = span->bytes;
 	int error = near__os_resize(start, span->bytes, bytes);
 
 	if (error) {
 		/* Only for want of room: a block that the program has locked or split with madvise cannot be moved. */
-		if (error != ENOMEM || bytes < span->bytes)
+		if (error != ENOMEM || bytes < span->bytes || near__topology.strict)
 			return NULL;
 		near__pagemap_set(span->start, 1, 0, 0);
 		start = move(span, bytes);
@@ -261,7 +278,8 @@ static void *remap(struct span *span, uint32_t index, size_t bytes)
 		span->start = (uintptr_t)start;
 	}
 	span->bytes = bytes;
-	return publish(span, index);
+	publish(span, index);
+	return claim_growth(span, old_bytes) ? start : NULL;
 }
 
 void *near__large_resize(struct span *span, uint32_t index, size_t size)

@@ -19,12 +19,27 @@ static struct lock first_lock;
 
 bool near__heap_start(unsigned node)
 {
+	static uint16_t order[OS_MAX_NODES];
+	unsigned sources = near__numa_order(node, order);
+	struct source *source = near__arena_alloc(sources * sizeof(*source), CACHE_LINE, node);
+
 	if (!near__heap[node])
 		near__heap[node] = near__arena_alloc(sizeof(struct heap), CACHE_LINE_PAIR, node);
-	if (!near__heap[node])
+	if (!near__heap[node] || !source)
 		return false;
-	near__numa_order(node, near__heap[node]->order);
+	for (unsigned i = 0; i < sources; i++)
+		source[i].node = order[i];
+	near__heap[node]->source = source;
+	store_release(&near__heap[node]->sources, sources);
 	return true;
+}
+
+void near__heap_note_fallback(unsigned node, unsigned i, size_t bytes)
+{
+	struct source *source = &near__heap[node]->source[i];
+
+	count_lossy(&source->blocks, 1ull);
+	count_lossy(&source->bytes, bytes);
 }
 
 bool near__heap_first(void)

@@ -45,7 +45,7 @@ void near__region_bind(unsigned node)
 	const struct region *region = load_acquire(&near__heap[node]->chunks.regions);
 
 	for (; region; region = region->next)
-		near__numa_bind((void *)region->base, region->bytes, node);
+		near__numa_move((void *)region->base, region->bytes, node);
 }
 
 static bool has_room(const struct region *region)

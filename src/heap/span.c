@@ -239,21 +239,16 @@ static uint32_t give_one(struct span_list *list, struct span *span, uint32_t ind
 	return 0;
 }
 
-bool near__span_give(unsigned bin, void *const *objects, unsigned n, const char *call)
+/* From the last of n objects down, as long as they live on the node of the last; their records are index[]. */
+static unsigned give_to_one_node(unsigned class, void *const *objects, const uint32_t *index, unsigned n, const char *call)
 {
-	struct span_list *list = &near__heap[bin_node(bin)]->spans[bin_class(bin)];
-	uint32_t index[MAGAZINE_CAPACITY], empty[MAGAZINE_CAPACITY];
-	unsigned empties = 0;
+	uint32_t empty[MAGAZINE_CAPACITY];
+	unsigned node = span_at(index[n - 1])->node, given = 0, empties = 0;
+	struct span_list *list = &near__heap[node]->spans[class];
 
-	for (unsigned i = 0; i < n; i++) {
-		index[i] = near__pagemap_span((uintptr_t)objects[i]);
-		if (unlikely(!index[i] || span_at(index[i])->class != bin_class(bin)))
-			near__die("%s(%p): already free", call, objects[i]);
-		__builtin_prefetch(span_at(index[i]), 1);
-	}
 	if (!lock_acquire(&list->lock))
-		return false;
-	for (unsigned i = 0; i < n; i++) {
+		return 0;
+	for (unsigned i = n; i-- > 0 && span_at(index[i])->node == node; given++) {
 		uint32_t gone = give_one(list, span_at(index[i]), index[i], (uintptr_t)objects[i], call);
 
 		if (gone)
@@ -262,7 +257,24 @@ bool near__span_give(unsigned bin, void *const *objects, unsigned n, const char 
 	lock_release(&list->lock);
 	while (empties)
 		release_span(empty[--empties]);
-	return true;
+	return given;
+}
+
+unsigned near__span_give(unsigned class, void *const *objects, unsigned n, const char *call)
+{
+	uint32_t index[MAGAZINE_CAPACITY];
+	unsigned left = n, given = 1;
+
+	for (unsigned i = 0; i < n; i++) {
+		index[i] = near__pagemap_span((uintptr_t)objects[i]);
+		if (unlikely(!index[i] || span_at(index[i])->class != class))
+			near__die("%s(%p): already free", call, objects[i]);
+		__builtin_prefetch(span_at(index[i]), 1);
+	}
+	/* Of one node all, unless magazines were adopted by another. */
+	for (; left && given; left -= given)
+		given = give_to_one_node(class, objects, index, left, call);
+	return n - left;
 }
 
 /* ---- trim ----------------------------------------------------------------------------------------- */
@@ -341,5 +353,5 @@ size_t near__span_trim(unsigned node)
 		while ((index = unlink_empty(&near__heap[node]->spans[class])))
 			release_span(index);
 	}
-	return purge_spans(node);
+	return near__topology.strict ? 0 : purge_spans(node); /* nobody would claim what is handed out there again */
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* Alignments above 16 bytes. */
-#include "keep/trim.h"
 #include "malloc/fast.h"
 
 /* Objects of a class lie at multiples of its size from a page, or, for powers of two, from their own alignment. */
@@ -22,32 +21,21 @@ static size_t class_size(size_t align, size_t size)
 	return bytes;
 }
 
-static void *aligned_large(size_t align, size_t size)
+void *near__aligned(size_t align, size_t size, int node)
 {
 	bool zeroed;
-	void *block = near__alloc_large(size, align, &zeroed);
 
-	if (block)
-		return block;
-	if (!near__trim_for(size))
-		return near__enomem();
-	block = near__alloc_large(size, align, &zeroed);
-	return block ? block : near__enomem();
-}
-
-void *near__aligned(size_t align, size_t size)
-{
 	if (align <= 16)
-		return fast_malloc(size);
+		return malloc_on(size, node);
 	if (size > PTRDIFF_MAX || align > PTRDIFF_MAX || !near__init())
 		return near__enomem();
 	if (size <= CLASS_LARGEST && align <= CLASS_LARGEST) {
 		size_t bytes = class_size(align, size);
 
 		if (bytes)
-			return fast_malloc(bytes);
+			return malloc_on(bytes, node);
 	}
-	return aligned_large(align, size);
+	return near__alloc((struct request){.size = size, .align = align, .node = node}, &zeroed);
 }
 
 size_t near__good_size(size_t size)

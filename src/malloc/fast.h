@@ -24,6 +24,14 @@ ALWAYS_INLINE void *fast_malloc(size_t size)
 	return likely(object != NULL) ? object : near__malloc_slow(size);
 }
 
+ALWAYS_INLINE void *malloc_on(size_t size, int node)
+{
+	bool zeroed;
+
+	return node == NODE_OF_CALLER ? fast_malloc(size)
+				      : near__alloc((struct request){.size = size, .node = node}, &zeroed);
+}
+
 /* What is no object of a class has bin 0, which is always full. */
 ALWAYS_INLINE void fast_free(void *ptr, const char *call)
 {

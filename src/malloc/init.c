@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "base/conf.h"
 #include "base/format.h"
 #include "malloc/fast.h"
@@ -78,20 +79,39 @@ static void confirm_options(void)
 
 /* ---- the machine ---------------------------------------------------------------------------------- */
 
+static bool nodes_wanted(void)
+{
+	bool named = near__bits_next_set(near__conf.nodes, 0, OS_NODE_NUMBERS) < OS_NODE_NUMBERS;
+
+	if (near__conf.numa != CONF_AUTO)
+		return near__conf.numa == CONF_ON;
+	return named || near__numa_listed() > 1;
+}
+
+static bool make_heaps(void)
+{
+	for (unsigned node = 0; node < near__topology.nodes; node++) {
+		if (!near__heap_start(node))
+			return false;
+	}
+	return true;
+}
+
 static void start_nodes(void)
 {
-	if (near__conf.numa == CONF_OFF || (near__conf.numa == CONF_AUTO && !near__numa_many_nodes()))
+	if (!nodes_wanted())
 		return;
-	if (!near__numa_load())
-		return;
-	for (unsigned node = 0; node < near__topology.nodes; node++) {
-		if (!near__heap_start(node)) {
-			near__topology = (struct topology){.nodes = 1, .policy = near__topology.policy};
+	if (near__numa_load()) {
+		near__topology.strict = near__conf.numa_strict;
+		if (make_heaps()) {
+			store_release(&near__nodes, near__topology.nodes);
+			near__region_bind(0);
 			return;
 		}
 	}
-	store_release(&near__nodes, near__topology.nodes);
-	near__region_bind(0);
+	near__numa_forget();
+	if (near__conf.numa == CONF_ON)
+		near__warn("numa:on, but there is one node only, or the memory policy is the user's; nothing is bound");
 }
 
 static enum near_mode choose_mode(void)

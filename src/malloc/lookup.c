@@ -31,6 +31,37 @@ struct block near__lookup(const void *ptr)
 	return (struct block){.bytes = span->bytes, .index = index, .span = span};
 }
 
+static bool contains(const struct span *span, uintptr_t address)
+{
+	return address >= span->start && address - span->start < span->bytes;
+}
+
+/* The block beyond the classes that an address lies in: only its first page is in the page map. */
+static const struct span *large_around(uintptr_t address)
+{
+	uint32_t end = near__pool_end(&near__spans);
+
+	for (uint32_t i = 1; i < end; i++) {
+		const struct span *span = near__pool_peek(&near__spans, i);
+
+		if (span && is_block(load_acquire(&span->state)) && contains(span, address))
+			return span;
+	}
+	return NULL;
+}
+
+int near__home_of(const void *ptr)
+{
+	uintptr_t address = (uintptr_t)ptr;
+	uint32_t index = near__pagemap_span(address);
+	unsigned bin = index ? (unsigned)pagemap_slot(address) / BIN_WORDS : 0;
+	const struct span *span = bin ? pool_record(&near__spans, index) : large_around(address);
+
+	if (!span || (bin && !near__span_object(span, address)))
+		return -1;
+	return span->node;
+}
+
 /* The words for the message. Slow: the program is about to end. */
 static const char *finding(uintptr_t address)
 {
@@ -39,7 +70,7 @@ static const char *finding(uintptr_t address)
 	for (uint32_t i = 1; i < end; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 
-		if (!span || address < span->start || address - span->start >= span->bytes)
+		if (!span || !contains(span, address))
 			continue;
 		if (is_block(span->state))
 			return address == span->start ? "already free" : "inside a block, not its start";

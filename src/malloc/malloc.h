@@ -27,14 +27,21 @@ void near__after_fork(void);
 
 /* ---- slow.c ---------------------------------------------------------------------------------------- */
 
+enum { NODE_OF_CALLER = -1 };
+
+struct request {
+	size_t size;
+	size_t align; /* 0: that of a class will do */
+	int node;     /* dense, or NODE_OF_CALLER */
+};
+
+/* NULL with errno ENOMEM; *zeroed when the memory is known to read as zero. */
+void *near__alloc(struct request request, bool *zeroed);
 /* malloc in full. NULL with errno ENOMEM. */
 void *near__malloc_slow(size_t size);
-void *near__calloc(size_t count, size_t size);
+void *near__calloc(size_t count, size_t size, int node);
 /* free in full; `call` is the name that an error message gives. */
 void near__free_slow(void *ptr, const char *call);
-
-/* Large or not: the memory, or NULL without touching errno; *zeroed when it is known to read as zero. */
-void *near__alloc_large(size_t size, size_t align, bool *zeroed);
 
 /* NULL with errno ENOMEM; for tail calls. */
 void *near__enomem(void);
@@ -49,7 +56,14 @@ struct block {
 	struct span *span;
 };
 
+ALWAYS_INLINE unsigned block_node(const struct block *block)
+{
+	return block->bin ? bin_node(block->bin) : block->span->node;
+}
+
 struct block near__lookup(const void *ptr) NEAR_NO_ACCESS;
+/* The node that the block around an address belongs to; -1: no block. Slow inside large blocks. */
+int near__home_of(const void *ptr) NEAR_NO_ACCESS;
 /* Ends the program for a pointer that near__lookup does not know, unless it is to be left alone. */
 void near__foreign(const void *ptr, const char *call);
 extern uint64_t near__foreign_count;
@@ -58,9 +72,9 @@ size_t near__usable_size(const void *ptr, const char *call) NEAR_NO_ACCESS;
 
 /* ---- realloc.c, aligned.c -------------------------------------------------------------------------- */
 
-void *near__realloc(void *ptr, size_t size, const char *call);
+void *near__realloc(void *ptr, size_t size, int node, const char *call);
 /* Align is a power of two. NULL with errno ENOMEM. */
-void *near__aligned(size_t align, size_t size);
+void *near__aligned(size_t align, size_t size, int node);
 /* The usable size that an allocation of this size gets; 0 when none can be had. */
 size_t near__good_size(size_t size);
 

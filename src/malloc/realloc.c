@@ -7,9 +7,9 @@
 #include "malloc/fast.h"
 #include "os/os.h"
 
-static void *copy(void *ptr, size_t old_size, size_t size)
+static void *copy(void *ptr, size_t old_size, size_t size, int node)
 {
-	void *block = fast_malloc(size);
+	void *block = malloc_on(size, node);
 
 	if (!block)
 		return NULL;
@@ -17,14 +17,19 @@ static void *copy(void *ptr, size_t old_size, size_t size)
 }
 
 /* A block of libc's, from before we were loaded, is copied and left. Its size is not known: the break bounds it. */
-static void *adopt(void *ptr, size_t size, const char *call)
+static void *adopt(void *ptr, size_t size, int node, const char *call)
 {
 	size_t bytes = size;
 
 	near__foreign(ptr, call);
 	while (bytes && !near__os_in_break((uintptr_t)ptr + bytes - 1))
 		bytes /= 2;
-	return copy(ptr, bytes, size);
+	return copy(ptr, bytes, size, node);
+}
+
+static bool is_on(const struct block *block, int node)
+{
+	return node == NODE_OF_CALLER || block_node(block) == (unsigned)node;
 }
 
 /* Whether the block that is there is just what malloc(size) would give, or the next best thing. */
@@ -33,24 +38,24 @@ static bool stays(const struct block *block, size_t size)
 	return block->bin && size <= block->bytes && near__class[class_of(size)].bytes == block->bytes;
 }
 
-void *near__realloc(void *ptr, size_t size, const char *call)
+void *near__realloc(void *ptr, size_t size, int node, const char *call)
 {
 	struct block block;
 	void *moved;
 	int saved;
 
 	if (!ptr)
-		return fast_malloc(size);
+		return malloc_on(size, node);
 	if (!size) {
 		fast_free(ptr, call);
 		return NULL;
 	}
 	block = near__lookup(ptr);
 	if (unlikely(!block.bytes))
-		return adopt(ptr, size, call);
+		return adopt(ptr, size, node, call);
 	if (size > PTRDIFF_MAX)
 		return near__enomem();
-	if (size <= CLASS_LARGEST ? stays(&block, size) : block.span != NULL) {
+	if (is_on(&block, node) && (size <= CLASS_LARGEST ? stays(&block, size) : block.span != NULL)) {
 		if (block.bin)
 			return ptr;
 		moved = near__large_resize(block.span, block.index, size);
@@ -58,7 +63,7 @@ void *near__realloc(void *ptr, size_t size, const char *call)
 			return moved;
 	}
 	saved = errno;
-	moved = copy(ptr, block.bytes, size);
+	moved = copy(ptr, block.bytes, size, node);
 	if (!moved && size <= block.bytes) { /* shrinking cannot fail: there is a block already */
 		errno = saved;
 		return ptr;

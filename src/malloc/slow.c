@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "keep/decay.h"
 #include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
@@ -29,7 +30,7 @@ static unsigned current_node(const struct cpu_table *table)
 	if (near__nodes < 2)
 		return 0;
 	cpu = near__os_cpu();
-	return cpu >= 0 && cpu < OS_MAX_CPUS ? near__topology.node_of_cpu[cpu] : 0;
+	return cpu >= 0 && cpu < OS_MAX_CPUS ? near__numa_node_of_cpu((unsigned)cpu) : 0;
 }
 
 static struct cpu_table *current_table(void)
@@ -37,14 +38,19 @@ static struct cpu_table *current_table(void)
 	return likely(load_acquire(&near__mode) != NEAR_MODE_EARLY) ? near__cache_table() : NULL;
 }
 
-/* From the bin itself: the sizes beyond the fast path's table, and everything in the locked mode. */
-static void *pop(struct cpu_table *table, unsigned class)
+/* From the bin itself: the sizes beyond the fast path's table, other nodes, and everything in the locked mode. */
+static void *pop(struct cpu_table *table, unsigned class, int wanted)
 {
 	if (!table)
 		return NULL;
 	if (near__mode == NEAR_MODE_RSEQ)
-		return section_pop(LOCAL_BASE, (uint64_t)class * BIN_WORDS);
-	return near__locked_pop(&table->lock, &table->bins[bin_of(table->node, class)]);
+		return wanted == NODE_OF_CALLER
+			       ? section_pop(LOCAL_BASE, (uint64_t)class * BIN_WORDS)
+			       : section_pop(CPU_BASE, (uint64_t)bin_of((unsigned)wanted, class) * BIN_WORDS);
+
+	unsigned node = wanted == NODE_OF_CALLER ? table->node : (unsigned)wanted;
+
+	return near__locked_pop(&table->lock, &table->bins[bin_of(node, class)]);
 }
 
 static bool push(struct cpu_table *table, unsigned bin, void *object)
@@ -56,29 +62,34 @@ static bool push(struct cpu_table *table, unsigned bin, void *object)
 	return !near__locked_push(&table->lock, &table->bins[bin], object);
 }
 
-/* Any other node in the order of distance, an object at a time. */
+/* Other nodes in the order of distance, an object at a time. */
 static void *from_other_nodes(unsigned node, unsigned class)
 {
+	const struct heap *heap = near__heap[node];
 	void *object;
 
-	for (unsigned i = 1; i < near__nodes; i++) {
-		if (near__span_take(near__heap[node]->order[i], class, &object, 1))
+	for (unsigned i = 1; i < load_acquire(&heap->sources); i++) {
+		if (near__span_take(heap->source[i].node, class, &object, 1)) {
+			near__heap_note_fallback(node, i, near__class[class].bytes);
 			return object;
+		}
 	}
 	return NULL;
 }
 
-static void *alloc_small(size_t size)
+static void *alloc_small(size_t size, int wanted)
 {
 	struct cpu_table *table = current_table();
-	unsigned class = class_of(size), node = current_node(table);
-	void *object = pop(table, class);
+	unsigned class = class_of(size), node = wanted == NODE_OF_CALLER ? current_node(table) : (unsigned)wanted;
+	void *object = pop(table, class, wanted);
 	bool zeroed;
 
 	if (likely(object != NULL))
 		return object;
-	if (table)
+	if (table) {
 		count_lossy(&table->counts.slow_malloc, 1ull);
+		decay_tick(table);
+	}
 	object = near__mode == NEAR_MODE_EARLY ? NULL : near__cache_alloc(table, node, class);
 	if (likely(object != NULL))
 		return object;
@@ -90,39 +101,43 @@ static void *alloc_small(size_t size)
 	return near__large_alloc(near__class[class].bytes, (size_t)near__class[class].align * MAP_PAGE, node, &zeroed);
 }
 
-void *near__alloc_large(size_t size, size_t align, bool *zeroed)
+static void *alloc_large(const struct request *r, bool *zeroed)
 {
-	unsigned node = current_node(current_table());
-	const uint16_t *order = near__heap[node]->order;
+	unsigned node = r->node == NODE_OF_CALLER ? current_node(current_table()) : (unsigned)r->node;
+	const struct heap *heap = near__heap[node];
 
-	for (unsigned i = 0; i < near__nodes; i++) {
-		void *block = near__large_alloc(size, align, order[i], zeroed);
+	for (unsigned i = 0; i < load_acquire(&heap->sources); i++) {
+		void *block = near__large_alloc(r->size, r->align, heap->source[i].node, zeroed);
 
+		if (block && i)
+			near__heap_note_fallback(node, i, r->size);
 		if (block)
 			return block;
 	}
 	return NULL;
 }
 
-static void *alloc(size_t size, bool *zeroed)
+static void *alloc(const struct request *r, bool *zeroed)
 {
 	*zeroed = false;
-	return size <= CLASS_LARGEST ? alloc_small(size) : near__alloc_large(size, MAP_PAGE, zeroed);
+	return r->align ? alloc_large(r, zeroed) : alloc_small(r->size, r->node);
 }
 
-static void *alloc_or_trim(size_t size, bool *zeroed)
+void *near__alloc(struct request r, bool *zeroed)
 {
 	void *block;
 
-	if (unlikely(size > PTRDIFF_MAX) || unlikely(!near__init()))
+	if (unlikely(r.size > PTRDIFF_MAX) || unlikely(!near__init()))
 		return near__enomem();
-	block = alloc(size, zeroed);
+	if (r.size > CLASS_LARGEST && !r.align)
+		r.align = MAP_PAGE;
+	block = alloc(&r, zeroed);
 	if (likely(block != NULL))
 		return block;
 	/* Address space or memory has ended: perhaps what the caches hold will do. */
-	if (!near__trim_for(size))
+	if (!near__trim_for(r.size))
 		return near__enomem();
-	block = alloc(size, zeroed);
+	block = alloc(&r, zeroed);
 	return block ? block : near__enomem();
 }
 
@@ -130,22 +145,28 @@ void *near__malloc_slow(size_t size)
 {
 	bool zeroed;
 
-	return alloc_or_trim(size, &zeroed);
+	return near__alloc((struct request){.size = size, .node = NODE_OF_CALLER}, &zeroed);
 }
 
-void *near__calloc(size_t count, size_t size)
+static void *calloc_for(size_t bytes, int node)
+{
+	bool zeroed;
+	void *block = near__alloc((struct request){.size = bytes, .node = node}, &zeroed);
+
+	return block && !zeroed ? memset(block, 0, bytes) : block;
+}
+
+void *near__calloc(size_t count, size_t size, int node)
 {
 	size_t bytes;
-	bool zeroed = false;
 	void *block;
 
 	if (unlikely(__builtin_mul_overflow(count, size, &bytes)))
 		return near__enomem();
-	if (bytes < near__small_limit)
-		block = fast_malloc(bytes);
-	else
-		block = alloc_or_trim(bytes, &zeroed);
-	return block && !zeroed ? memset(block, 0, bytes) : block;
+	if (bytes >= near__small_limit || node != NODE_OF_CALLER)
+		return calloc_for(bytes, node);
+	block = fast_malloc(bytes);
+	return block ? memset(block, 0, bytes) : NULL;
 }
 
 void near__free_slow(void *ptr, const char *call)
@@ -160,15 +181,19 @@ void near__free_slow(void *ptr, const char *call)
 		near__foreign(ptr, call);
 		return;
 	}
+	table = current_table();
 	if (!block.bin) {
+		if (table)
+			near__cache_note_freed(table, block.span->node, 1, block.bytes);
 		if (unlikely(!near__large_free(block.span, block.index)))
 			near__die("%s(%p): already free", call, ptr);
 		return;
 	}
-	table = current_table();
 	if (push(table, block.bin, ptr))
 		return;
-	if (table)
+	if (table) {
 		count_lossy(&table->counts.slow_free, 1ull);
+		decay_tick(table);
+	}
 	near__cache_free(table, block.bin, ptr, call);
 }

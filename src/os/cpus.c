@@ -1,27 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* How many CPUs there can ever be, and which one we are on. */
+/* How many CPUs there can ever be, which one we are on, and what time it is there. */
 #include <sched.h>
-#include <stdlib.h>
+#include <time.h>
 
+#include "base/bits.h"
 #include "os/kernel.h"
 #include "os/os.h"
-
-/* The largest number in a list such as "0-3,8-11", plus one. */
-static unsigned list_end(const char *list)
-{
-	unsigned long end = 0;
-
-	while (*list >= '0' && *list <= '9') {
-		char *next;
-		unsigned long n = strtoul(list, &next, 10);
-
-		if (n + 1 > end)
-			end = n + 1;
-		list = *next ? next + 1 : next;
-	}
-	return (unsigned)end;
-}
 
 unsigned near__os_cpu_bound(void)
 {
@@ -37,14 +22,26 @@ unsigned near__os_cpu_bound(void)
  */
 unsigned near__os_possible_cpus(void)
 {
-	char buffer[512];
-	unsigned end = 0;
+	char text[512];
+	const char *list = text;
+	long length = near__os_read_file("/sys/devices/system/cpu/possible", text, sizeof(text));
+	unsigned long first, last, end = 0;
 
-	if (near__os_read_file("/sys/devices/system/cpu/possible", buffer, sizeof(buffer)) > 0)
-		end = list_end(buffer);
+	while (length > 0 && near__range_next(&list, text + length, &first, &last))
+		end = size_max(end, last + 1);
 	if (!end)
 		end = near__os_cpu_bound();
-	return end < OS_MAX_CPUS ? end : OS_MAX_CPUS;
+	return (unsigned)size_min(end, OS_MAX_CPUS);
+}
+
+uint64_t near__os_milliseconds(void)
+{
+	int saved = errno;
+	struct timespec now = {0};
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	errno = saved;
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
 int near__os_cpu(void)

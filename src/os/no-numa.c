@@ -3,13 +3,6 @@
 /* Built without libnuma: one node. */
 #include "os/os.h"
 
-struct topology near__topology = {.nodes = 1};
-
-bool near__numa_many_nodes(void)
-{
-	return false;
-}
-
 bool near__numa_load(void)
 {
 	return false;
@@ -21,7 +14,12 @@ int near__numa_bind(void *start, size_t bytes, unsigned node)
 	return 0;
 }
 
-void near__numa_order(unsigned node, uint16_t *order)
+int near__numa_move(void *start, size_t bytes, unsigned node)
 {
-	order[0] = (uint16_t)node;
+	return near__numa_bind(start, bytes, node);
+}
+
+int near__numa_claim(void *start, size_t bytes, unsigned node)
+{
+	return near__numa_bind(start, bytes, node);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Nodes and CPUs through libnuma, read once.
+ * The machine's nodes through libnuma, read once, and memory bound to them.
  *
  * Loading libnuma costs 40 system calls and half a MiB, so /sys is asked first whether there is anything to learn,
  * and the shared library loads it then; the static archive is linked with it.
@@ -13,72 +13,62 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomic.h"
 #include "base/bits.h"
+#include "base/conf.h"
 #include "os/kernel.h"
 #include "os/os.h"
 
-struct topology near__topology = {.nodes = 1};
+#define MPOL_NONE 0 /* no flags */
 
-enum { MASK_WORDS = 1024 / 64, DISTANCE_FAR = 255 }; /* the kernel's own bound on node numbers is 1024 */
-
-struct libnuma {
+static struct {
 	int (*available)(void);
 	int (*max_node)(void);
-	int (*num_configured_cpus)(void);
 	long long (*node_size)(int, long long *);
 	int (*node_of_cpu)(int);
 	int (*distance)(int, int);
 	struct bitmask *(*mems_allowed)(void);
 	int (*is_set)(const struct bitmask *, unsigned int);
-};
+} libnuma;
 
-static uint8_t distances[64][64]; /* of the first nodes, dense; beyond them all others are equally far */
+static struct bitmask *mems_allowed;
 
 #ifdef PIC
 
-static bool load(struct libnuma *n)
+static bool load_library(void)
 {
 	void *library = dlopen("libnuma.so.1", RTLD_NOW | RTLD_LOCAL);
 
 	if (!library)
 		return false;
-	*(void **)&n->available = dlsym(library, "numa_available");
-	*(void **)&n->max_node = dlsym(library, "numa_max_node");
-	*(void **)&n->node_size = dlsym(library, "numa_node_size64");
-	*(void **)&n->node_of_cpu = dlsym(library, "numa_node_of_cpu");
-	*(void **)&n->distance = dlsym(library, "numa_distance");
-	*(void **)&n->mems_allowed = dlsym(library, "numa_get_mems_allowed");
-	*(void **)&n->is_set = dlsym(library, "numa_bitmask_isbitset");
-	return n->available && n->max_node && n->node_size && n->node_of_cpu && n->distance && n->mems_allowed &&
-	       n->is_set;
+	*(void **)&libnuma.available = dlsym(library, "numa_available");
+	*(void **)&libnuma.max_node = dlsym(library, "numa_max_node");
+	*(void **)&libnuma.node_size = dlsym(library, "numa_node_size64");
+	*(void **)&libnuma.node_of_cpu = dlsym(library, "numa_node_of_cpu");
+	*(void **)&libnuma.distance = dlsym(library, "numa_distance");
+	*(void **)&libnuma.mems_allowed = dlsym(library, "numa_get_mems_allowed");
+	*(void **)&libnuma.is_set = dlsym(library, "numa_bitmask_isbitset");
+	return libnuma.available && libnuma.max_node && libnuma.node_size && libnuma.node_of_cpu && libnuma.distance &&
+	       libnuma.mems_allowed && libnuma.is_set;
 }
 
 #else
 
-static bool load(struct libnuma *n)
+static bool load_library(void)
 {
-	*n = (struct libnuma){
-		.available = numa_available,
-		.max_node = numa_max_node,
-		.node_size = numa_node_size64,
-		.node_of_cpu = numa_node_of_cpu,
-		.distance = numa_distance,
-		.mems_allowed = numa_get_mems_allowed,
-		.is_set = numa_bitmask_isbitset,
-	};
+	libnuma.available = numa_available;
+	libnuma.max_node = numa_max_node;
+	libnuma.node_size = numa_node_size64;
+	libnuma.node_of_cpu = numa_node_of_cpu;
+	libnuma.distance = numa_distance;
+	libnuma.mems_allowed = numa_get_mems_allowed;
+	libnuma.is_set = numa_bitmask_isbitset;
 	return true;
 }
 
 #endif
 
-bool near__numa_many_nodes(void)
-{
-	char list[512];
-
-	if (near__os_read_file("/sys/devices/system/node/has_memory", list, sizeof(list)) <= 0)
-		return false;
-	return strpbrk(list, ",-") != NULL;
-}
+/* ---- what the user said ---------------------------------------------------------------------------- */
 
 /* What the user set for the task wins over anything we would bind. */
 static bool policy_allows(void)
@@ -90,91 +80,97 @@ static bool policy_allows(void)
 	return !error && policy == MPOL_DEFAULT;
 }
 
-static unsigned nearest(const struct libnuma *n, int kernel_node)
+static int bind_by_kernel(void *start, size_t bytes, int policy, unsigned node, unsigned flags)
 {
-	unsigned best = 0;
-	int best_distance = INT32_MAX;
+	unsigned long mask[OS_NODE_NUMBERS / 64] = {0};
 
-	for (unsigned i = 0; i < near__topology.nodes; i++) {
-		int d = near__topology.kernel_node[i] == kernel_node
-				? -1
-				: n->distance(kernel_node, near__topology.kernel_node[i]);
-
-		d = d ? d : DISTANCE_FAR;
-		if (d < best_distance) {
-			best = i;
-			best_distance = d;
-		}
-	}
-	return best;
+	mask[node / 64] = 1ul << (node % 64);
+	return (int)-KERNEL(SYS_mbind, start, bytes, policy, mask, OS_NODE_NUMBERS, flags);
 }
 
-static unsigned read_nodes(const struct libnuma *n)
-{
-	struct bitmask *allowed = n->mems_allowed();
-	unsigned nodes = 0;
+int (*near__numa_mbind)(void *, size_t, int, unsigned, unsigned) = bind_by_kernel;
 
-	for (int k = 0; k <= n->max_node() && k < MASK_WORDS * 64 && nodes < OS_MAX_NODES; k++) {
-		if (n->is_set(allowed, (unsigned)k) && n->node_size(k, NULL) > 0)
-			near__topology.kernel_node[nodes++] = (uint16_t)k;
-	}
-	free(allowed->maskp);
-	free(allowed);
-	return nodes;
+/* Sandboxes let get_mempolicy pass and refuse mbind. */
+static bool may_bind(void)
+{
+	void *page = near__os_map(near__os_page_size, near__os_page_size);
+	int error;
+
+	if (!page)
+		return false;
+	error = near__numa_mbind(page, near__os_page_size, MPOL_PREFERRED, near__topology.kernel_node[0], MPOL_NONE);
+	near__os_unmap(page, near__os_page_size);
+	if (error)
+		near__topology.policy = OS_POLICY_UNKNOWN;
+	return !error;
+}
+
+/* ---- the machine ----------------------------------------------------------------------------------- */
+
+static bool has_memory(int node)
+{
+	return libnuma.is_set(mems_allowed, (unsigned)node) && libnuma.node_size(node, NULL) > 0;
+}
+
+static struct os_machine machine_of_libnuma(void)
+{
+	return (struct os_machine){
+		.nodes = (unsigned)libnuma.max_node() + 1,
+		.cpus = near__os_possible_cpus(),
+		.has_memory = has_memory,
+		.node_of_cpu = libnuma.node_of_cpu,
+		.distance = libnuma.distance,
+	};
 }
 
 bool near__numa_load(void)
 {
-	struct libnuma n;
-	unsigned nodes, cpus = near__os_possible_cpus();
+	struct os_machine machine;
+	bool keep;
 
-	if (!policy_allows() || !load(&n) || n.available() < 0)
+	if (!policy_allows() || !load_library() || libnuma.available() < 0)
 		return false;
-	nodes = read_nodes(&n);
-	if (nodes < 2)
-		return false;
-	near__topology.nodes = nodes;
-	for (unsigned cpu = 0; cpu < cpus; cpu++) {
-		int k = n.node_of_cpu((int)cpu);
-
-		near__topology.node_of_cpu[cpu] = k < 0 ? 0 : (uint16_t)nearest(&n, k);
-	}
-	for (unsigned i = 0; i < nodes && i < 64; i++) {
-		for (unsigned j = 0; j < nodes && j < 64; j++) {
-			int d = n.distance(near__topology.kernel_node[i], near__topology.kernel_node[j]);
-
-			distances[i][j] = (uint8_t)(d > 0 && d < DISTANCE_FAR ? d : DISTANCE_FAR);
-		}
-	}
-	return true;
+	mems_allowed = libnuma.mems_allowed();
+	machine = machine_of_libnuma();
+	keep = near__numa_arrange(&machine, near__conf.nodes) && may_bind();
+	free(mems_allowed->maskp);
+	free(mems_allowed);
+	return keep;
 }
+
+/* ---- binding --------------------------------------------------------------------------------------- */
 
 int near__numa_bind(void *start, size_t bytes, unsigned node)
 {
-	unsigned long mask[MASK_WORDS] = {0};
-	unsigned kernel_node = near__topology.kernel_node[node];
-
-	if (near__topology.nodes < 2)
+	if (!near__topology.bound)
 		return 0;
-	mask[kernel_node / 64] = 1ul << (kernel_node % 64);
-	return (int)-KERNEL(SYS_mbind, start, bytes, MPOL_PREFERRED, mask, MASK_WORDS * 64, 0);
+	return near__numa_mbind(start, bytes, MPOL_PREFERRED, near__topology.kernel_node[node], MPOL_NONE);
 }
 
-static unsigned distance(unsigned from, unsigned to)
+int near__numa_move(void *start, size_t bytes, unsigned node)
 {
-	if (from == to)
+	if (!near__topology.bound)
 		return 0;
-	return from < 64 && to < 64 ? distances[from][to] : DISTANCE_FAR;
+	return near__numa_mbind(start, bytes, MPOL_PREFERRED, near__topology.kernel_node[node], MPOL_MF_MOVE);
 }
 
-void near__numa_order(unsigned node, uint16_t *order)
+/*
+ * A fault in a mapping that is bound strictly would have the kernel kill somebody for want of memory. So the pages are
+ * first had from anywhere; moving what came from elsewhere then fails without harm.
+ */
+int near__numa_claim(void *start, size_t bytes, unsigned node)
 {
-	/* Insertion by distance; equal ones keep the order of their numbers, counted from `node` round. */
-	for (unsigned i = 0; i < near__topology.nodes; i++) {
-		unsigned candidate = (node + i) % near__topology.nodes, at = i;
+	unsigned number = near__topology.kernel_node[node];
+	int error;
 
-		for (; at > 0 && distance(node, order[at - 1]) > distance(node, candidate); at--)
-			order[at] = order[at - 1];
-		order[at] = (uint16_t)candidate;
-	}
+	if (!near__topology.strict)
+		return 0;
+	error = near__numa_mbind(start, bytes, MPOL_PREFERRED, number, MPOL_NONE);
+	if (!error)
+		error = near__os_populate(start, bytes);
+	if (!error)
+		error = near__numa_mbind(start, bytes, MPOL_BIND, number, MPOL_MF_MOVE | MPOL_MF_STRICT);
+	if (error)
+		near__os_purge(start, bytes);
+	return error;
 }

@@ -35,6 +35,8 @@ void *near__os_map(size_t bytes, size_t align);
 int near__os_unmap(void *start, size_t bytes);
 /* Whether nothing is mapped in the range, at this moment. */
 bool near__os_is_unmapped(void *start, size_t bytes);
+/* Makes all pages resident and writable; their contents are indifferent. */
+int near__os_populate(void *start, size_t bytes);
 /* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
 int near__os_purge(void *start, size_t bytes);
 /* Grows or shrinks a mapping in place. On failure nothing changed. */
@@ -58,9 +60,13 @@ unsigned near__os_cpu_bound(void);
 /* The CPU we are on, or -1 where the kernel does not say. */
 int near__os_cpu(void);
 
-/* ---- numa.c or no-numa.c -------------------------------------------------------------------------- */
+/* ---- topology.c ------------------------------------------------------------------------------------ */
 
-enum { OS_MAX_NODES = 340, OS_MAX_CPUS = 8192 };
+enum {
+	OS_MAX_NODES = 340, /* that memory is kept apart for; the page map's bins allow no more */
+	OS_MAX_CPUS = 8192,
+	OS_NODE_NUMBERS = 1024, /* the kernel's own bound */
+};
 
 enum os_policy {
 	OS_POLICY_DEFAULT = 0, /* the numbers are those of get_mempolicy */
@@ -68,30 +74,78 @@ enum os_policy {
 	OS_POLICY_BIND,
 	OS_POLICY_INTERLEAVE,
 	OS_POLICY_LOCAL,
-	OS_POLICY_UNKNOWN = 255, /* get_mempolicy is refused */
+	OS_POLICY_UNKNOWN = 255, /* get_mempolicy or mbind is refused */
 };
 
 /*
- * Nodes with memory that we may use, numbered densely from 0. Filled by near__numa_load; before that and wherever
- * nodes == 1 nothing needs to be bound.
+ * Nodes with memory that we may use, numbered densely from 0; "node" is this number everywhere else, "kernel node" the
+ * kernel's. Made by near__numa_arrange; until then, and where it answered false, there is one and nothing is bound.
  */
 struct topology {
 	unsigned nodes;
-	unsigned policy;                /* enum os_policy */
-	uint16_t kernel_node[OS_MAX_NODES]; /* dense number -> the kernel's */
-	uint16_t node_of_cpu[OS_MAX_CPUS];  /* dense; CPUs of nodes without memory have their nearest */
+	unsigned policy; /* enum os_policy */
+	bool bound;	 /* memory is to lie on its node */
+	bool strict;	 /* and nowhere else */
+	uint8_t apart[OS_MAX_NODES];	     /* used only for those who name it: it has no CPU */
+	uint16_t kernel_node[OS_MAX_NODES];
+	uint16_t near_node[OS_NODE_NUMBERS]; /* by kernel node: itself or, if it has no memory, the nearest */
+	uint16_t node_of_cpu[OS_MAX_CPUS];   /* read by near__numa_node_of_cpu */
 };
 
 extern struct topology near__topology;
 
-/* From /sys alone, without libnuma: whether more than one node has memory. */
-bool near__numa_many_nodes(void);
-/* Fills near__topology through libnuma. Calls malloc. Returns false, leaving one node, where it cannot. */
+/* What there is, as libnuma or a test tells it. Numbers are the kernel's. */
+struct os_machine {
+	unsigned nodes; /* one more than the highest */
+	unsigned cpus;
+	bool (*has_memory)(int node); /* that we may use */
+	int (*node_of_cpu)(int cpu);  /* -1: not known, as of a CPU that is offline */
+	int (*distance)(int from, int to); /* 0: unknown */
+};
+
+/*
+ * Fills near__topology, with the nodes whose bits are set in `named`, or all if there are none. False: memory need not
+ * be bound. machine->distance stays in use.
+ */
+bool near__numa_arrange(const struct os_machine *machine, const uint64_t *named);
+/* One node again, nothing bound. */
+void near__numa_forget(void);
+/* The node of a CPU; of one that came online after the start if we run on it. */
+unsigned near__numa_node_of_cpu(unsigned cpu);
+/* The node with the kernel's number; -1: no memory is kept there. */
+int near__numa_dense(int kernel_node);
+/* From which nodes memory for `node` may come, by distance: itself first. Returns how many. Not reentrant. */
+unsigned near__numa_order(unsigned node, uint16_t *order);
+/* 0: unknown */
+unsigned near__numa_distance(unsigned from, unsigned to);
+
+/* From /sys alone: how many nodes have memory, whether we use them or not; and which. */
+unsigned near__numa_listed(void);
+bool near__numa_has_memory(int kernel_node);
+/* The highest number of any node. */
+unsigned near__numa_last(void);
+
+/* Milliseconds of a clock that never goes back, some milliseconds late; without a system call where there is a vDSO. */
+uint64_t near__os_milliseconds(void);
+
+/* ---- numa.c or no-numa.c -------------------------------------------------------------------------- */
+
+/* near__numa_arrange with what libnuma tells. Calls malloc. Returns false, and one node, where it cannot. */
 bool near__numa_load(void);
-/* Prefers the dense node for memory not yet touched there. */
+/* Prefers the node for memory not yet touched there; */
 int near__numa_bind(void *start, size_t bytes, unsigned node);
-/* The nodes by distance from `node`, itself first: order[0 .. nodes). */
-void near__numa_order(unsigned node, uint16_t *order);
+/* the same, and moves there what was touched already. */
+int near__numa_move(void *start, size_t bytes, unsigned node);
+/* If the topology is strict: makes memory with indifferent contents resident on the node; on failure it is purged. */
+int near__numa_claim(void *start, size_t bytes, unsigned node);
+/* The system call below them all, for tests to put themselves in its place. `node` is the kernel's. */
+extern int (*near__numa_mbind)(void *start, size_t bytes, int policy, unsigned node, unsigned flags);
+
+/*
+ * Where pages lie: node[i] becomes the kernel node of the page at pages[i], or a negative errno value where it is not
+ * resident.
+ */
+int near__numa_where(void *const *pages, size_t n, int *node);
 
 /* ---- rseq.c, membarrier.c ------------------------------------------------------------------------- */
 

@@ -10,6 +10,10 @@
 #include "os/kernel.h"
 #include "os/os.h"
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
 static void *map(size_t bytes, int protection, int flags)
 {
 	return kernel_pointer(KERNEL(SYS_mmap, 0, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
@@ -58,6 +62,19 @@ void *near__os_map(size_t bytes, size_t align)
 int near__os_unmap(void *start, size_t bytes)
 {
 	return (int)-KERNEL(SYS_munmap, start, bytes);
+}
+
+/* MADV_POPULATE_WRITE is Linux 5.14. */
+int near__os_populate(void *start, size_t bytes)
+{
+	long error = KERNEL(SYS_madvise, start, bytes, MADV_POPULATE_WRITE);
+
+	if (error == -EINVAL) {
+		for (size_t at = 0; at < bytes; at += near__os_page_size)
+			((volatile char *)start)[at] = 0;
+		error = 0;
+	}
+	return (int)-error;
 }
 
 int near__os_purge(void *start, size_t bytes)

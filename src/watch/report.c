@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* The figures as text for people and as the XML that programs expect of glibc. */
+#include "base/bits.h"
 #include "base/conf.h"
 #include "cache/cache.h"
 #include "malloc/malloc.h"
 #include "os/os.h"
+#include "watch/nodes.h"
 #include "watch/stats.h"
 
 static const char *mode_name(uint32_t mode)
@@ -14,22 +16,34 @@ static const char *mode_name(uint32_t mode)
 	return mode < ARRAY_LEN(names) ? names[mode] : "?";
 }
 
-static const char *policy_text(void)
+static const char *what_follows(void)
 {
-	switch (near__topology.policy) {
-	case OS_POLICY_DEFAULT:
-		return near__nodes > 1 ? "default: each node's memory is bound to it" : "default";
-	case OS_POLICY_PREFERRED:
-		return "preferred, by the user: nothing is bound";
-	case OS_POLICY_BIND:
-		return "bind, by the user: nothing is bound";
-	case OS_POLICY_INTERLEAVE:
-		return "interleave, by the user: nothing is bound";
-	case OS_POLICY_LOCAL:
-		return "local, by the user: nothing is bound";
-	default:
-		return "refused by the kernel: nothing is bound";
-	}
+	if (near__topology.strict)
+		return "each node's memory is bound to it, strictly";
+	if (near__topology.bound)
+		return "each node's memory is bound to it";
+	if (near__topology.policy == OS_POLICY_UNKNOWN)
+		return "nothing is bound";
+	if (near__topology.policy != OS_POLICY_DEFAULT)
+		return "set by the user: nothing is bound";
+	if (near__conf.numa == CONF_OFF)
+		return "numa:off: nothing is bound";
+	return near__numa_listed() > 1 ? "one node is left to us: nothing is bound" : "nothing needs to be bound";
+}
+
+static void add_nodes(struct text *out)
+{
+	static const char *const policies[] = {"default", "preferred", "bind", "interleave", "local"};
+	unsigned policy = near__topology.policy;
+
+	near__text_add(out, "  nodes   %u", near__nodes);
+	if (near__numa_listed() != near__nodes)
+		near__text_add(out, " of %u with memory", near__numa_listed());
+	near__text_add(out, "; memory policy %s; %s\n",
+		       policy == OS_POLICY_UNKNOWN	? "refused by the kernel"
+		       : policy < ARRAY_LEN(policies) ? policies[policy]
+						      : "of an unknown kind",
+		       what_follows());
 }
 
 static uint64_t percent_tenths(uint64_t part, uint64_t whole)
@@ -76,6 +90,18 @@ static void add_rates(struct text *out, const struct near_stats *s)
 		       s->lost);
 }
 
+struct text near__report_begin(void)
+{
+	size_t size = round_up(REPORT_BYTES + near__nodes * REPORT_BYTES_PER_NODE, near__os_page_size);
+
+	return (struct text){.buffer = near__os_map(size, near__os_page_size), .size = size};
+}
+
+void near__report_end(struct text *out)
+{
+	near__os_unmap(out->buffer, out->size);
+}
+
 void near__report_text(struct text *out)
 {
 	struct near_stats s;
@@ -88,9 +114,11 @@ void near__report_text(struct text *out)
 	near__text_add(out, "  mode    %s (%s)\n", mode_name(s.mode), near__init_reason());
 	near__text_add(out, "  cpus    %u used of %u possible, %B of cache each at most\n", tables, s.cpus,
 		       near__percpu_budget);
-	near__text_add(out, "  nodes   %u; memory policy %s\n", s.nodes, policy_text());
+	add_nodes(out);
 	add_bytes(out, &s);
 	add_rates(out, &s);
+	if (near__topology.bound)
+		near__nodes_text(out);
 }
 
 void near__report_xml(struct text *out)
@@ -112,5 +140,7 @@ void near__report_xml(struct text *out)
 	near__text_add(out, "<aspace type=\"mprotect\" size=\"%lu\"/>\n", s.mapped);
 	near__text_add(out, "<near mode=\"%s\" nodes=\"%u\" allocated=\"%lu\" metadata=\"%lu\"/>\n", mode_name(s.mode),
 		       s.nodes, s.allocated, s.metadata);
+	if (near__topology.bound)
+		near__nodes_xml(out);
 	near__text_add(out, "</malloc>\n");
 }

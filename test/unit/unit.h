@@ -69,16 +69,33 @@ static inline void unit_expect_death(void (*run)(void), const char *finding)
 	cr_assert_eq(strchr(end.text, '\n'), end.text + strlen(end.text) - 1, "one line: %s", end.text);
 }
 
-/* Before anything is allocated: a second node, which is as near as the first; all CPUs belong to node 0. */
+static inline bool unit_has_memory(int node)
+{
+	return node >= 0;
+}
+
+static inline int unit_last_cpu_on_one(int cpu)
+{
+	return cpu == OS_MAX_CPUS - 1;
+}
+
+static inline int unit_near_or_far(int from, int to)
+{
+	return from == to ? 10 : 20;
+}
+
+/* Before anything is allocated: a second node, which no real CPU belongs to. Nothing is bound. */
 static inline void unit_two_nodes(void)
 {
-	near__topology.nodes = 2;
-	cr_assert(near__heap_start(1));
-	near__heap[0]->order[0] = 0;
-	near__heap[0]->order[1] = 1;
-	near__heap[1]->order[0] = 1;
-	near__heap[1]->order[1] = 0;
-	near__topology.nodes = 1; /* nothing is to be bound */
+	static const struct os_machine machine = {.nodes = 2,
+						  .cpus = OS_MAX_CPUS,
+						  .has_memory = unit_has_memory,
+						  .node_of_cpu = unit_last_cpu_on_one,
+						  .distance = unit_near_or_far};
+
+	cr_assert(near__numa_arrange(&machine, NULL));
+	near__topology.bound = false;
+	cr_assert(near__heap_start(0) && near__heap_start(1));
 	near__nodes = 2;
 	cr_assert(near__cache_start());
 }
