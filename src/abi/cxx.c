@@ -16,7 +16,7 @@
 
 typedef void new_handler(void);
 
-extern new_handler *_ZSt15get_new_handlerv(void) WEAK; /* std::get_new_handler() */
+extern new_handler *_ZSt15get_new_handlerv(void) WEAK;	   /* std::get_new_handler() */
 extern _Noreturn void _ZSt17__throw_bad_allocv(void) WEAK; /* std::__throw_bad_alloc() */
 
 /* Calls it; true when it threw, which ends there. In catch.S, since C cannot catch. */

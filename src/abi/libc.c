@@ -16,9 +16,9 @@
 #include "os/os.h"
 #include "watch/stats.h"
 
-#define EXPORT	    __attribute__((visibility("default")))
-#define TWIN(name)  EXPORT ALIAS_OF(name)
-#define HOT_EXPORT  EXPORT HOT __attribute__((aligned(64)))
+#define EXPORT	   __attribute__((visibility("default")))
+#define TWIN(name) EXPORT ALIAS_OF(name)
+#define HOT_EXPORT EXPORT HOT __attribute__((aligned(64)))
 
 /* ---- C --------------------------------------------------------------------------------------------- */
 

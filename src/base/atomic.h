@@ -18,11 +18,11 @@
 #define cas_relaxed(p, expected, desired) \
 	__atomic_compare_exchange_n((p), (expected), (desired), 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)
 
-#define exchange_acq_rel(p, v)	 __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
-#define exchange_release(p, v)	 __atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
-#define fetch_add_relaxed(p, v)	 __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
-#define fetch_sub_relaxed(p, v)	 __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
-#define fetch_or_relaxed(p, v)	 __atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
+#define exchange_acq_rel(p, v)	__atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+#define exchange_release(p, v)	__atomic_exchange_n((p), (v), __ATOMIC_RELEASE)
+#define fetch_add_relaxed(p, v) __atomic_fetch_add((p), (v), __ATOMIC_RELAXED)
+#define fetch_sub_relaxed(p, v) __atomic_fetch_sub((p), (v), __ATOMIC_RELAXED)
+#define fetch_or_relaxed(p, v)	__atomic_fetch_or((p), (v), __ATOMIC_RELAXED)
 
 /* A counter that many write and nobody decides by: a lost increment is allowed, a torn one is not. */
 #define count_lossy(p, v) store_relaxed((p), load_relaxed(p) + (v))

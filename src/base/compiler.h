@@ -31,7 +31,7 @@
 #define CACHE_LINE	64
 #define CACHE_LINE_PAIR 128
 
-#define container_of(ptr, type, member) ((type *)((uintptr_t)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((uintptr_t)(ptr)-offsetof(type, member)))
 #define ARRAY_LEN(a)			(sizeof(a) / sizeof((a)[0]))
 
 /* The thread's identity without a system call: the thread pointer is unique among the living. */

@@ -21,17 +21,17 @@ enum { CONF_NODE_WORDS = 1024 / 64 };
 struct conf {
 	uint64_t abort_conf;
 	uint64_t confirm_conf;
-	uint64_t foreign;      /* enum conf_foreign */
-	uint64_t numa;         /* enum conf_switch */
+	uint64_t foreign; /* enum conf_foreign */
+	uint64_t numa;	  /* enum conf_switch */
 	uint64_t numa_strict;
-	uint64_t remote_free;  /* enum conf_remote_free */
-	uint64_t rseq;         /* enum conf_switch */
+	uint64_t remote_free; /* enum conf_remote_free */
+	uint64_t rseq;	      /* enum conf_switch */
 	uint64_t stats_print;
 	uint64_t nodes[CONF_NODE_WORDS]; /* bits of those to use; none: all */
-	uint64_t decay_ms;     /* after this long unused, free memory moves on */
-	uint64_t percpu_cache; /* bytes per CPU in its bins; 0: derived from the number of CPUs */
-	uint64_t depot_cache;  /* bytes per node in its depots */
-	uint64_t extent_cache; /* bytes per node of freed large blocks */
+	uint64_t decay_ms;		 /* after this long unused, free memory moves on */
+	uint64_t percpu_cache;		 /* bytes per CPU in its bins; 0: derived from the number of CPUs */
+	uint64_t depot_cache;		 /* bytes per node in its depots */
+	uint64_t extent_cache;		 /* bytes per node of freed large blocks */
 };
 
 extern struct conf near__conf;

@@ -31,8 +31,7 @@ static struct slot *slot_of(uintptr_t cursor)
 
 static uintptr_t cursor_at(uint32_t index)
 {
-	return (uintptr_t)pool_record(&near__magazines, index) +
-	       pool_slot(&near__magazines, index)->cursor;
+	return (uintptr_t)pool_record(&near__magazines, index) + pool_slot(&near__magazines, index)->cursor;
 }
 
 static void push(struct stack *stack, uintptr_t cursor)
@@ -167,7 +166,7 @@ size_t near__depot_trim(unsigned node)
 {
 	size_t bytes = 0;
 
-	for (unsigned class = 1; class <= CLASSES; class++) {
+	for (unsigned class = 1; class <= CLASSES; class ++) {
 		unsigned bin = bin_of(node, class);
 		uintptr_t cursor;
 

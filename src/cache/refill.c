@@ -15,7 +15,7 @@
 
 /* What a taken spare is: at most one of the two is set. */
 struct hands {
-	uintptr_t full;	 /* holds at least one object */
+	uintptr_t full; /* holds at least one object */
 	uintptr_t empty;
 };
 

@@ -48,11 +48,11 @@ struct span {
 	uint32_t state; /* enum span_state; what the record says is valid while this is not SPAN_UNUSED */
 	uint16_t class;
 	uint16_t node;
-	uint32_t chunk; /* index of its record; 0 for mappings */
+	uint32_t chunk;	     /* index of its record; 0 for mappings */
 	uint32_t next, prev; /* on its span list or extent list */
-	uint16_t used;	/* objects in the program's hands or in caches */
-	uint16_t fresh; /* objects handed out at least once; beyond it nothing was ever touched by us */
-	uint16_t low;	/* below this many used objects it belongs in a lower bucket */
+	uint16_t used;	     /* objects in the program's hands or in caches */
+	uint16_t fresh;	     /* objects handed out at least once; beyond it nothing was ever touched by us */
+	uint16_t low;	     /* below this many used objects it belongs in a lower bucket */
 	uint8_t bucket;
 	uint8_t listed; /* on its span list: neither full nor in somebody's hands */
 	uint8_t purged; /* its free pages were given back, and no object since */
@@ -92,7 +92,7 @@ struct region {
 struct chunk_heap {
 	struct lock lock;
 	struct stack later; /* spans whose pages a signal handler could not give back */
-	uint64_t nonempty; /* bit per bucket */
+	uint64_t nonempty;  /* bit per bucket */
 	uint32_t first[CHUNK_BUCKETS];
 	struct region *regions;
 	size_t reserved;   /* address space of all regions */
@@ -123,7 +123,7 @@ struct heap {
 };
 
 extern struct pool near__spans, near__chunks;
-extern unsigned near__nodes;		       /* heaps that exist */
+extern unsigned near__nodes; /* heaps that exist */
 extern struct heap *near__heap[OS_MAX_NODES];
 
 /* At the first call of anything: makes the heap of node 0. False when it cannot, or was interrupted by this very call. */

@@ -10,7 +10,7 @@
 #include "os/os.h"
 
 enum {
-	SPANS_PER_REFILL = 4,	      /* bounds the time under the lock; a short magazine is fine */
+	SPANS_PER_REFILL = 4,	     /* bounds the time under the lock; a short magazine is fine */
 	EMPTY_KEPT_BYTES = 64 << 10, /* one empty span of a class is kept, unless it is larger than this */
 };
 
@@ -139,7 +139,8 @@ static uint32_t make_span(unsigned node, unsigned class)
 
 	struct span *span = span_at(index);
 
-	*span = (struct span){.class = (uint16_t)class, .node = (uint16_t)node, .bytes = (size_t)info->pages * MAP_PAGE};
+	*span = (struct span){
+		.class = (uint16_t) class, .node = (uint16_t)node, .bytes = (size_t)info->pages * MAP_PAGE};
 	if (!near__chunk_take(span, (size_t)info->align * MAP_PAGE, SPAN_HELD, &zeroed)) {
 		near__pool_give(&near__spans, index);
 		return 0;
@@ -240,7 +241,8 @@ static uint32_t give_one(struct span_list *list, struct span *span, uint32_t ind
 }
 
 /* From the last of n objects down, as long as they live on the node of the last; their records are index[]. */
-static unsigned give_to_one_node(unsigned class, void *const *objects, const uint32_t *index, unsigned n, const char *call)
+static unsigned give_to_one_node(unsigned class, void *const *objects, const uint32_t *index, unsigned n,
+				 const char *call)
 {
 	uint32_t empty[MAGAZINE_CAPACITY];
 	unsigned node = span_at(index[n - 1])->node, given = 0, empties = 0;
@@ -312,8 +314,8 @@ static size_t purge_span(struct span *span)
 		while (object < class->objects && is_free(span, object))
 			object++;
 
-		size_t from = round_up(first * (size_t)class->bytes, page);
-		size_t end = object < class->objects ? object * (size_t)class->bytes : span->bytes;
+		size_t from = round_up(first * (size_t) class->bytes, page);
+		size_t end = object < class->objects ? object * (size_t) class->bytes : span->bytes;
 		size_t to = round_down(end, page);
 
 		if (object > first && to > from && !near__os_purge((void *)(span->start + from), to - from))
@@ -347,7 +349,7 @@ static size_t purge_spans(unsigned node)
 
 size_t near__span_trim(unsigned node)
 {
-	for (unsigned class = 1; class <= CLASSES; class++) {
+	for (unsigned class = 1; class <= CLASSES; class ++) {
 		uint32_t index;
 
 		while ((index = unlink_empty(&near__heap[node]->spans[class])))

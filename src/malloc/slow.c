@@ -45,7 +45,7 @@ static void *pop(struct cpu_table *table, unsigned class, int wanted)
 		return NULL;
 	if (near__mode == NEAR_MODE_RSEQ)
 		return wanted == NODE_OF_CALLER
-			       ? section_pop(LOCAL_BASE, (uint64_t)class * BIN_WORDS)
+			       ? section_pop(LOCAL_BASE, (uint64_t) class * BIN_WORDS)
 			       : section_pop(CPU_BASE, (uint64_t)bin_of((unsigned)wanted, class) * BIN_WORDS);
 
 	unsigned node = wanted == NODE_OF_CALLER ? table->node : (unsigned)wanted;

@@ -83,10 +83,10 @@ enum os_policy {
  */
 struct topology {
 	unsigned nodes;
-	unsigned policy; /* enum os_policy */
-	bool bound;	 /* memory is to lie on its node */
-	bool strict;	 /* and nowhere else */
-	uint8_t apart[OS_MAX_NODES];	     /* used only for those who name it: it has no CPU */
+	unsigned policy;	     /* enum os_policy */
+	bool bound;		     /* memory is to lie on its node */
+	bool strict;		     /* and nowhere else */
+	uint8_t apart[OS_MAX_NODES]; /* used only for those who name it: it has no CPU */
 	uint16_t kernel_node[OS_MAX_NODES];
 	uint16_t near_node[OS_NODE_NUMBERS]; /* by kernel node: itself or, if it has no memory, the nearest */
 	uint16_t node_of_cpu[OS_MAX_CPUS];   /* read by near__numa_node_of_cpu */
@@ -98,8 +98,8 @@ extern struct topology near__topology;
 struct os_machine {
 	unsigned nodes; /* one more than the highest */
 	unsigned cpus;
-	bool (*has_memory)(int node); /* that we may use */
-	int (*node_of_cpu)(int cpu);  /* -1: not known, as of a CPU that is offline */
+	bool (*has_memory)(int node);	   /* that we may use */
+	int (*node_of_cpu)(int cpu);	   /* -1: not known, as of a CPU that is offline */
 	int (*distance)(int from, int to); /* 0: unknown */
 };
 

@@ -94,8 +94,7 @@ int near__os_resize(void *start, size_t old_bytes, size_t new_bytes)
 
 int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes)
 {
-	return remap_result(
-		KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
+	return remap_result(KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
 }
 
 bool near__os_is_unmapped(void *start, size_t bytes)

@@ -168,7 +168,8 @@ unsigned near__numa_order(unsigned node, uint16_t *order)
 
 		if (near__topology.apart[candidate])
 			continue;
-		far[candidate] = distance_or_far(near__topology.kernel_node[node], near__topology.kernel_node[candidate]);
+		far[candidate] =
+			distance_or_far(near__topology.kernel_node[node], near__topology.kernel_node[candidate]);
 		for (at = n++; far[order[at - 1]] > far[candidate]; at--)
 			order[at] = order[at - 1];
 		order[at] = (uint16_t)candidate;

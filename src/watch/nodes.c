@@ -225,14 +225,15 @@ static void add_matrix(struct text *out)
 
 void near__nodes_text(struct text *out)
 {
-	near__text_add(out, "node      mapped     refills  of others   freed here  at home  served by others  lies at home\n");
+	near__text_add(
+		out, "node      mapped     refills  of others   freed here  at home  served by others  lies at home\n");
 	for (unsigned node = 0; node < near__nodes; node++) {
 		struct near_node_stats stats;
 		struct row row = row_of(node);
 
 		near__node_stats(node, &stats);
-		near__text_add(out, "%4u%12B%12lu%11lu%13lu", near__topology.kernel_node[node], stats.mapped, stats.refills,
-			       stats.refills_remote, row.freed);
+		near__text_add(out, "%4u%12B%12lu%11lu%13lu", near__topology.kernel_node[node], stats.mapped,
+			       stats.refills, stats.refills_remote, row.freed);
 		add_share(out, row.freed_at_home, row.freed);
 		near__text_add(out, "%16lu     ", row.fallbacks);
 		add_share(out, row.resident_at_home, row.resident);

@@ -33,14 +33,15 @@ static const char *what_follows(void)
 
 static void add_nodes(struct text *out)
 {
-	static const char *const policies[] = {"default", "preferred", "bind", "interleave", "local"};
+	static const char *const policies[] = {"default",	 "preferred",	       "bind", "interleave", "local",
+					       "preferred-many", "weighted-interleave"};
 	unsigned policy = near__topology.policy;
 
 	near__text_add(out, "  nodes   %u", near__nodes);
 	if (near__numa_listed() != near__nodes)
 		near__text_add(out, " of %u with memory", near__numa_listed());
 	near__text_add(out, "; memory policy %s; %s\n",
-		       policy == OS_POLICY_UNKNOWN	? "refused by the kernel"
+		       policy == OS_POLICY_UNKNOWN    ? "refused by the kernel"
 		       : policy < ARRAY_LEN(policies) ? policies[policy]
 						      : "of an unknown kind",
 		       what_follows());
@@ -84,8 +85,8 @@ static void add_rates(struct text *out, const struct near_stats *s)
 		       fast / 10, fast % 10);
 	near__text_add(out, "  refills: %lu, %lu.%lu %% from a depot, %lu objects in all\n", s->refills, depot / 10,
 		       depot % 10, s->refilled_objects);
-	near__text_add(out, "  free: %lu slow calls; flushed magazines: %lu, %lu of them to another node\n", s->slow_free,
-		       s->flushes, s->flushes_remote);
+	near__text_add(out, "  free: %lu slow calls; flushed magazines: %lu, %lu of them to another node\n",
+		       s->slow_free, s->flushes, s->flushes_remote);
 	near__text_add(out, "  drains: %lu; foreign pointers left alone: %lu; given up: %lu\n", s->drains, s->foreign,
 		       s->lost);
 }

@@ -50,7 +50,7 @@ confined "locks are taken in heap, meta, the locked sections and by the drain on
 confined "only os calls the kernel" \
 	'#[[:space:]]*include[[:space:]]*<(sys/(mman|syscall|prctl|auxv|stat|uio|resource|sysinfo)|linux/|asm/|sched|fcntl|dlfcn|dirent|numa|poll)' \
 	'os/|cli/'
-confined "only os knows libnuma" '\bnuma_[a-z]|<numa' 'os/numa\.c'
+confined "only os knows libnuma" '\bnuma_([a-rt-z]|s[^t])|<numa' 'os/numa\.c'
 confined "only os/rcu.c knows liburcu" '<urcu|\burcu_|\bsynchronize_rcu|\brcu_read_' 'os/rcu\.c'
 confined "only arch, cache and os know rseq" '\brseq_cpu_id|\b__rseq_|near__rseq_offset|\bRSEQ_C|struct rseq' 'arch/|cache/|os/'
 confined "nothing is thread-local" '\b(__thread|_Thread_local|thread_local)\b' 'os/rseq\.c'
