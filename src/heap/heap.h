@@ -182,6 +182,8 @@ void near__region_bind(unsigned node);
 
 /* A block beyond the classes, or aligned beyond them. NULL: no memory. Lock-free but for caches that it can do without. */
 void *near__large_alloc(size_t bytes, size_t align, unsigned node, bool *zeroed);
+/* Binds mappings that were made before the nodes were known, and moves what is in them already. */
+void near__large_bind(void);
 /* The span starts at the block. False: somebody else freed it already. */
 bool near__large_free(struct span *span, uint32_t index);
 /* The block at its new size, moved or not; NULL and nothing changed when that needs a copy. */

@@ -204,6 +204,18 @@ void *near__large_alloc(size_t size, size_t align, unsigned node, bool *zeroed)
 	return NULL;
 }
 
+void near__large_bind(void)
+{
+	uint32_t end = near__pool_end(&near__spans);
+
+	for (uint32_t i = 1; i < end; i++) {
+		const struct span *span = near__pool_peek(&near__spans, i);
+
+		if (span && load_acquire(&span->state) == SPAN_MAPPED)
+			near__numa_move((void *)span->start, span->bytes, span->node);
+	}
+}
+
 bool near__large_free(struct span *span, uint32_t index)
 {
 	uint32_t state = load_acquire(&span->state);

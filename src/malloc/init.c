@@ -106,6 +106,7 @@ static void start_nodes(void)
 		if (make_heaps()) {
 			store_release(&near__nodes, near__topology.nodes);
 			near__region_bind(0);
+			near__large_bind();
 			return;
 		}
 	}
