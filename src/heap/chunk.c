@@ -176,9 +176,9 @@ static void return_unclaimed(struct chunk_heap *heap, uint32_t index, uintptr_t 
 
 	if (!lock_acquire(&heap->lock))
 		return; /* cannot be: it was had a moment ago, and this is no other thread */
-	release_run(heap, index, at, pages);
+	release_run(heap, index, at, pages); /* may purge them once more */
+	heap->dirty_free -= (size_t)near__bits_count(chunk_at(index)->dirty, at, pages) * MAP_PAGE;
 	near__bits_clear(chunk_at(index)->dirty, at, pages);
-	heap->dirty_free -= bytes;
 	lock_release(&heap->lock);
 }
 
