@@ -166,7 +166,7 @@ size_t near__depot_trim(unsigned node)
 {
 	size_t bytes = 0;
 
-	for (unsigned class = 1; class <= CLASSES; class ++) {
+	for (unsigned class = 1; class <= CLASSES; class++) {
 		unsigned bin = bin_of(node, class);
 		uintptr_t cursor;
 

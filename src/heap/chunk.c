@@ -150,7 +150,7 @@ static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 	struct chunk *chunk = chunk_at(index);
 
 	*chunk = (struct chunk){.base = base, .node = (uint16_t)node, .free = CHUNK_PAGES, .longest = CHUNK_PAGES};
-	store_release(&chunk->in_use, (uint8_t) true);
+	store_release(&chunk->in_use, (uint8_t)true);
 	link_chunk(heap, chunk, index);
 	return index;
 }
@@ -354,10 +354,10 @@ static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t i
 	size_t dirty = dirty_free_of(chunk);
 
 	unlink_chunk(heap, chunk);
-	store_release(&chunk->in_use, (uint8_t) false);
+	store_release(&chunk->in_use, (uint8_t)false);
 	compiler_barrier();
 	if (near__os_unmap((void *)chunk->base, CHUNK_BYTES)) {
-		store_release(&chunk->in_use, (uint8_t) true);
+		store_release(&chunk->in_use, (uint8_t)true);
 		link_chunk(heap, chunk, index);
 		return false;
 	}

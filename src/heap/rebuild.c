@@ -101,7 +101,7 @@ void near__heap_after_fork(void)
 			relink_extents(heap, node);
 			lock_release(&heap->extents.lock);
 		}
-		for (unsigned class = 1; class <= CLASSES; class ++) {
+		for (unsigned class = 1; class <= CLASSES; class++) {
 			if (lock_inherit(&heap->spans[class].lock)) {
 				relink_spans(heap, node, class);
 				lock_release(&heap->spans[class].lock);
@@ -112,7 +112,7 @@ void near__heap_after_fork(void)
 
 static bool holds_one_of(const struct heap *heap)
 {
-	for (unsigned class = 1; class <= CLASSES; class ++) {
+	for (unsigned class = 1; class <= CLASSES; class++) {
 		if (lock_is_mine(&heap->spans[class].lock))
 			return true;
 	}

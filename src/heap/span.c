@@ -349,7 +349,7 @@ static size_t purge_spans(unsigned node)
 
 size_t near__span_trim(unsigned node)
 {
-	for (unsigned class = 1; class <= CLASSES; class ++) {
+	for (unsigned class = 1; class <= CLASSES; class++) {
 		uint32_t index;
 
 		while ((index = unlink_empty(&near__heap[node]->spans[class])))
