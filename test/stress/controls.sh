@@ -112,6 +112,7 @@ check "stress: links" $CC -pthread objects/*.o -o intact || exit
 
 for mode in rseq locked; do
 	passes caches $mode
+	passes adopt $mode
 	passes forks $mode
 done
 passes stack locked
@@ -124,6 +125,11 @@ replaced "no fence after the stub is stored" caches rseq near__membarrier_fence 
 edited "only one of the base arrays gets the stub" caches rseq cache/drain.c '/store_release\(&LOCAL_BASE\[/d'
 edited "tables are emptied without their lock" caches locked cache/drain.c \
 	's/bool locked = near__mode == NEAR_MODE_LOCKED;/bool locked = false;/'
+
+edited "objects of two nodes go back under the lock of one" adopt rseq heap/span.c \
+	's/ && span_at\(index\[i\]\)->node == node//'
+edited "an idle bin is emptied without the stub" caches rseq cache/drain.c \
+	's/with_table\(table, work\)/(wanted ? work(table) : with_table(table, work))/'
 
 ##
 ## The sections, by their text

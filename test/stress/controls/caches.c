@@ -13,18 +13,35 @@
 
 static unsigned long drains;
 
+static bool has_memory(int node)
+{
+	return node < 2;
+}
+
+static int node_of_cpu(int cpu)
+{
+	return cpu % 2;
+}
+
+static int distance(int from, int to)
+{
+	return from == to ? 10 : 20;
+}
+
 /* As a machine with two nodes would look; before anything is allocated. */
 static void make_nodes(void)
 {
-	near__topology.nodes = 1; /* nothing is to be bound */
-	for (unsigned cpu = 1; cpu < near__cpus; cpu += 2)
-		near__topology.node_of_cpu[cpu] = 1;
-	if (!near__heap_start(1))
+	/* More CPUs than there may be: each node has some. */
+	static const struct os_machine machine = {.nodes = 2,
+						  .cpus = OS_MAX_CPUS,
+						  .has_memory = has_memory,
+						  .node_of_cpu = node_of_cpu,
+						  .distance = distance};
+
+	near__numa_arrange(&machine, NULL);
+	near__topology.bound = false;
+	if (!near__heap_start(0) || !near__heap_start(1))
 		die("no memory");
-	for (unsigned node = 0; node < 2; node++) {
-		for (unsigned i = 0; i < 2; i++)
-			near__heap[node]->order[i] = (uint16_t)(node ^ i);
-	}
 	near__nodes = 2;
 	near__conf.depot_cache = 2 * MIB;
 	if (!near__cache_start())
@@ -52,6 +69,8 @@ static void *drainer(void *seed)
 	while (!crew_stop) {
 		if (near__drain_all())
 			fetch_add_relaxed(&drains, 1ul);
+		if (next_random(&random) % 2)
+			near__drain_idle();
 		expect_stub();
 		if (next_random(&random) % 16 == 0)
 			near__depot_trim((unsigned)(next_random(&random) % 2));
@@ -116,6 +135,12 @@ static void expect_all_objects(void)
 		if (span && (span->state == SPAN_RUN || span->state == SPAN_MAPPED))
 			die("a large block is lost");
 	}
+}
+
+void run_adopting_caches(unsigned seconds)
+{
+	near__conf.remote_free = CONF_REMOTE_ADOPT;
+	run_caches(seconds);
 }
 
 void run_caches(unsigned seconds)

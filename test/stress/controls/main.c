@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* Chooses what to stress: caches, stack or forks, for so many seconds. Status 77: not on this machine. */
+/* Chooses what to stress: caches, adopt, stack or forks, for so many seconds. Status 77: not on this machine. */
 #include <string.h>
 
 #include "cache/cache.h"
@@ -17,6 +17,8 @@ int main(int argc, char **argv)
 	}
 	if (argc > 1 && !strcmp(argv[1], "caches"))
 		run_caches(seconds);
+	else if (argc > 1 && !strcmp(argv[1], "adopt"))
+		run_adopting_caches(seconds);
 	else if (argc > 1 && !strcmp(argv[1], "stack"))
 		run_stack(seconds);
 	else if (argc > 1 && !strcmp(argv[1], "forks"))

@@ -69,6 +69,8 @@ void objects_interrupt(void);
 /* ---- the programs --------------------------------------------------------------------------------- */
 
 void run_caches(unsigned seconds);
+/* The same, with remote_free:adopt: magazines come to hold objects of both nodes. */
+void run_adopting_caches(unsigned seconds);
 void run_stack(unsigned seconds);
 void run_forks(unsigned seconds);
 
