@@ -54,8 +54,13 @@ bool near_owns(const void *ptr)
  */
 static bool node_from(int number, int *node)
 {
+	bool known;
+
 	*node = near__topology.bound ? near__numa_dense(number) : NODE_OF_CALLER;
-	if (near__topology.bound ? *node >= 0 : near__numa_has_memory(number))
+	known = near__topology.bound ? *node >= 0 : near__numa_has_memory(number);
+	if (*node >= (int)load_acquire(&near__nodes)) /* another thread is just making the heaps */
+		*node = NODE_OF_CALLER;
+	if (known)
 		return true;
 	errno = EINVAL;
 	return false;
@@ -132,7 +137,9 @@ int near_node_resident(const void *ptr, size_t length, size_t counts[])
 /* A node of which there are figures: one that memory is kept on, or the one for all. */
 static int figures_of(int number)
 {
-	return near__nodes ? near__numa_dense(number) : -1;
+	int node = near__numa_dense(number);
+
+	return node < (int)load_acquire(&near__nodes) ? node : -1;
 }
 
 int near_node_sample(int home, size_t pages, size_t counts[])

@@ -106,13 +106,17 @@ static bool parse_nodes(struct word w, uint64_t *value)
 	const char *list = w.start, *end = w.start + w.length;
 	unsigned long first, last;
 
+	if (!w.length)
+		return false;
 	while (!word_is(w, "all", 3) && list < end) {
+		while (list < end && (*list == ' ' || *list == '\t'))
+			list++;
 		if (!near__range_next(&list, end, &first, &last) || last >= CONF_NODE_WORDS * 64)
 			return false;
 		near__bits_set(nodes, (unsigned)first, (unsigned)(last - first + 1));
 	}
 	memcpy(value, nodes, sizeof(nodes));
-	return w.length != 0;
+	return true;
 }
 
 static bool parse(const struct option *option, struct word value)

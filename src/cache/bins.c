@@ -91,13 +91,14 @@ void near__table_publish(struct cpu_table *table)
 
 static struct cpu_table *first_table(unsigned cpu)
 {
+	unsigned node = near__numa_node_of_cpu(cpu);
 	struct cpu_table *table = NULL;
 
-	if (!lock_try(&near__drain_lock))
+	if (node == OS_NODE_UNKNOWN || !lock_try(&near__drain_lock))
 		return NULL;
 	table = load_acquire(&near__table[cpu]);
 	if (!table) {
-		table = make_table(cpu, near__numa_node_of_cpu(cpu), SPARE_NONE);
+		table = make_table(cpu, node, SPARE_NONE);
 		if (table) {
 			store_release(&near__table[cpu], table);
 			near__table_publish(table);

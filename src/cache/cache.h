@@ -174,8 +174,8 @@ int64_t near__bin_worth(unsigned bin, uintptr_t cursor);
  */
 size_t near__drain_all(void);
 /*
- * Sends home what lies in the outgoing bins that nobody used since the last call. Returns bytes; otherwise as
- * near__drain_all.
+ * Sends home what lies in the outgoing bins that nobody used since the last call. Returns bytes, 0 at once when
+ * somebody else is draining. May be called from signal handlers, as slow paths do.
  */
 size_t near__drain_idle(void);
 /* In the child of a fork: gives tables back that were being drained, and frees orphaned table locks. */

@@ -38,7 +38,10 @@ static void flush(struct cpu_table *table, unsigned bin, uintptr_t cursor)
 
 static void send_home(struct cpu_table *table, unsigned bin, uintptr_t cursor)
 {
-	near__cache_retire(table, bin, cursor, near__magazine_count(cursor));
+	if (magazine_is_empty(cursor))
+		near__magazine_give(cursor, bin_node(bin));
+	else
+		near__cache_retire(table, bin, cursor, near__magazine_count(cursor));
 }
 
 typedef void destination(struct cpu_table *table, unsigned bin, uintptr_t cursor);
@@ -89,7 +92,11 @@ static uint32_t look(const struct cpu_table *table, unsigned b)
 
 static bool is_outgoing(const struct cpu_table *table, unsigned b)
 {
-	return bin_node(b) != table->node && load_relaxed(&table->bins[b].cursor) != NIL_CURSOR;
+	const struct bin *bin = &table->bins[b];
+
+	/* A thread that migrated in the middle of a slow path may have left a spare there. */
+	return bin_node(b) != table->node &&
+	       (load_relaxed(&bin->cursor) != NIL_CURSOR || load_relaxed(&bin->spare) > SPARE_STUB);
 }
 
 /* Whether there is a bin that looks as it did at the last call. Remembers the others. */
@@ -97,12 +104,10 @@ static bool has_idle(struct cpu_table *table)
 {
 	bool found = false;
 
-	for (unsigned b = 1; b < near__table_bins(); b++) {
-		if (!is_outgoing(table, b))
-			continue;
-		found |= look(table, b) == table->seen[b];
+	for (unsigned b = 1; b < near__table_bins(); b++)
+		found |= is_outgoing(table, b) && look(table, b) == table->seen[b];
+	for (unsigned b = 1; b < near__table_bins() && !found; b++)
 		table->seen[b] = look(table, b);
-	}
 	return found;
 }
 
@@ -113,6 +118,8 @@ static size_t empty_idle(struct cpu_table *table)
 	for (unsigned b = 1; b < near__table_bins(); b++) {
 		if (is_outgoing(table, b) && look(table, b) == table->seen[b])
 			bytes += empty_bin(table, b, send_home);
+		else
+			table->seen[b] = look(table, b);
 	}
 	return bytes;
 }
@@ -145,13 +152,13 @@ static size_t with_tables(bool (*wanted)(struct cpu_table *), size_t (*work)(str
 		if (table && (!wanted || wanted(table)))
 			bytes += with_table(table, work);
 	}
+	count_lossy(&near__drains, (uint64_t)!wanted);
 	lock_release(&near__drain_lock);
 	return bytes;
 }
 
 size_t near__drain_all(void)
 {
-	count_lossy(&near__drains, 1ull);
 	return with_tables(NULL, empty_table);
 }
 

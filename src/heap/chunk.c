@@ -169,16 +169,35 @@ static unsigned take_dirt(struct chunk_heap *heap, struct chunk *chunk, unsigned
 static void release_later(struct chunk_heap *heap);
 static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages);
 
-/* A run that could not be made resident on its node, and so was purged. */
-static void return_unclaimed(struct chunk_heap *heap, uint32_t index, uintptr_t start, size_t bytes)
+/* What a span keeps of its memory. As in release_span, the record goes before the pages: a fork looks at it. */
+static void cut_span(struct span *span, size_t keep)
 {
-	unsigned at = (unsigned)((start - chunk_at(index)->base) / MAP_PAGE), pages = (unsigned)(bytes / MAP_PAGE);
+	if (keep) {
+		span->bytes = keep;
+	} else {
+		store_release(&span->state, (uint32_t)SPAN_UNUSED);
+		span->chunk = 0; /* the record may become that of a mapping */
+	}
+	compiler_barrier();
+}
 
-	if (!lock_acquire(&heap->lock))
-		return; /* cannot be: it was had a moment ago, and this is no other thread */
+/* The span's memory from `keep` on could not be made resident on its node, and so was purged. */
+static void return_unclaimed(struct chunk_heap *heap, struct span *span, size_t keep)
+{
+	struct chunk *chunk = chunk_at(span->chunk);
+	uint32_t index = span->chunk;
+	unsigned at = (unsigned)((span->start + keep - chunk->base) / MAP_PAGE);
+	unsigned pages = (unsigned)((span->bytes - keep) / MAP_PAGE);
+
+	if (!lock_acquire(&heap->lock)) { /* busy, and a signal handler that came under another lock may not wait */
+		cut_span(span, keep);
+		fetch_add_relaxed(&near__heap_lost, 1ull);
+		return;
+	}
+	cut_span(span, keep);
 	release_run(heap, index, at, pages); /* may purge them once more */
-	heap->dirty_free -= (size_t)near__bits_count(chunk_at(index)->dirty, at, pages) * MAP_PAGE;
-	near__bits_clear(chunk_at(index)->dirty, at, pages);
+	heap->dirty_free -= (size_t)near__bits_count(chunk->dirty, at, pages) * MAP_PAGE;
+	near__bits_clear(chunk->dirty, at, pages);
 	lock_release(&heap->lock);
 }
 
@@ -210,8 +229,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 	lock_release(&heap->lock);
 	*zeroed = !dirty;
 	if (index && dirty < pages && near__numa_claim((void *)span->start, span->bytes, span->node)) {
-		store_release(&span->state, (uint32_t)SPAN_UNUSED);
-		return_unclaimed(heap, index, span->start, span->bytes);
+		return_unclaimed(heap, span, 0);
 		return false;
 	}
 	return index != 0;
@@ -336,8 +354,7 @@ bool near__chunk_resize(struct span *span, size_t bytes)
 	if (new <= old || !done || dirty == new - old ||
 	    !near__numa_claim((void *)end, bytes - (end - span->start), span->node))
 		return done;
-	span->bytes = end - span->start;
-	return_unclaimed(heap, span->chunk, end, bytes - span->bytes);
+	return_unclaimed(heap, span, end - span->start);
 	return false;
 }
 

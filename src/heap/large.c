@@ -93,7 +93,8 @@ static bool drop_mapping(uint32_t index)
 	struct span *span = span_at(index);
 
 	if (near__os_unmap((void *)span->start, span->bytes)) {
-		near__os_purge((void *)span->start, span->bytes);
+		if (!near__topology.strict) /* then nobody would claim it again */
+			near__os_purge((void *)span->start, span->bytes);
 		return false;
 	}
 	store_release(&span->state, (uint32_t)SPAN_UNUSED);

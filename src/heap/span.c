@@ -196,10 +196,13 @@ unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned wan
 
 uintptr_t near__span_object(const struct span *span, uintptr_t address)
 {
-	const struct class_info *class = &near__class[span->class];
-	size_t object = (address - span->start) / class->bytes;
+	uintptr_t start = load_relaxed(&span->start);
+	size_t bytes = near__class[load_relaxed(&span->class)].bytes;
 
-	return object < load_relaxed(&span->fresh) ? span->start + object * class->bytes : 0;
+	/* Of an address that nobody owns: the record may be a large block's by now. */
+	if (!bytes || (address - start) / bytes >= load_relaxed(&span->fresh))
+		return 0;
+	return address - (address - start) % bytes;
 }
 
 /* The object's number; ends the program when there is none that starts at `address` and is in use. */

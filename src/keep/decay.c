@@ -12,11 +12,13 @@ static uint64_t due; /* in milliseconds of the clock; 0: not set yet */
 
 void near__decay(void)
 {
-	uint64_t now = near__os_milliseconds(), when = load_relaxed(&due);
+	uint64_t now = near__os_milliseconds(), when = load_relaxed(&due), next;
 
 	if (now < when)
 		return;
-	if (!cas_relaxed(&due, &when, now + near__conf.decay_ms))
+	if (__builtin_add_overflow(now, near__conf.decay_ms, &next))
+		next = UINT64_MAX;
+	if (!cas_relaxed(&due, &when, next))
 		return;
 	if (when)
 		near__drain_idle();

@@ -11,11 +11,13 @@ enum { DECAY_CALLS = 64 }; /* slow calls on a CPU between two looks at the clock
 /* Does what is due, seldom. No lock may be held. */
 void near__decay(void);
 
-/* Call on slow paths. */
+/* Call on slow paths. On one node there is nothing to send home. */
 ALWAYS_INLINE void decay_tick(struct cpu_table *table)
 {
 	uint32_t ticks = load_relaxed(&table->ticks) + 1;
 
+	if (near__nodes < 2)
+		return;
 	store_relaxed(&table->ticks, ticks);
 	if (unlikely(ticks % DECAY_CALLS == 0))
 		near__decay();

@@ -8,6 +8,7 @@
  * the machine, chooses the mode and opens the fast paths. Nothing is moved in between: what the first step handed
  * out is freed like everything else.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,9 +89,26 @@ static bool nodes_wanted(void)
 	return named || near__numa_listed() > 1;
 }
 
+/* What hands out 4 KiB at a time cannot bind pages of 64. */
+static bool strict_wanted(void)
+{
+	if (!near__conf.numa_strict)
+		return false;
+	if (near__os_page_size > MAP_PAGE) {
+		near__warn("numa_strict:true needs pages of %u bytes, these have %zu; not strict", (unsigned)MAP_PAGE,
+			   near__os_page_size);
+		return false;
+	}
+	if (near__conf.remote_free == CONF_REMOTE_ADOPT)
+		near__warn("remote_free:adopt would mix nodes under numa_strict:true; kept at home");
+	near__conf.remote_free = CONF_REMOTE_HOME;
+	return true;
+}
+
 static bool make_heaps(void)
 {
-	for (unsigned node = 0; node < near__topology.nodes; node++) {
+	/* Node 0 last: its heap is in use, and may name the others when all of them are there. */
+	for (unsigned node = near__topology.nodes; node-- > 0;) {
 		if (!near__heap_start(node))
 			return false;
 	}
@@ -102,10 +120,11 @@ static void start_nodes(void)
 	if (!nodes_wanted())
 		return;
 	if (near__numa_load()) {
-		near__topology.strict = near__conf.numa_strict;
+		near__topology.strict = strict_wanted();
 		if (make_heaps()) {
 			store_release(&near__nodes, near__topology.nodes);
 			near__region_bind(0);
+			near__extent_trim(0, 0); /* they are not bound */
 			near__large_bind();
 			return;
 		}
@@ -149,6 +168,7 @@ void near__after_fork(void)
 __attribute__((constructor(101))) static void start(void)
 {
 	enum near_mode mode;
+	int saved = errno;
 
 	if (!near__init())
 		return;
@@ -160,6 +180,7 @@ __attribute__((constructor(101))) static void start(void)
 	near__os_mark_forks();
 	pthread_atfork(near__os_forking, NULL, near__os_forked);
 	start_nodes();
+	errno = saved; /* of dlopen and libnuma; 0 when main begins */
 	mode = choose_mode();
 	if (near__conf.rseq == CONF_ON && mode != NEAR_MODE_RSEQ)
 		near__warn("rseq:on, but %s; using locks", reason);

@@ -64,7 +64,8 @@ void *near__realloc(void *ptr, size_t size, int node, const char *call)
 	}
 	saved = errno;
 	moved = copy(ptr, block.bytes, size, node);
-	if (!moved && size <= block.bytes) { /* shrinking cannot fail: there is a block already */
+	/* Shrinking cannot fail: there is a block already, if that is one where it should be. */
+	if (!moved && size <= block.bytes && (is_on(&block, node) || !near__topology.strict)) {
 		errno = saved;
 		return ptr;
 	}

@@ -23,6 +23,7 @@ COLD void *near__enomem(void)
 /* The node that memory should come from when there is no table to tell. */
 static unsigned current_node(const struct cpu_table *table)
 {
+	unsigned node = OS_NODE_UNKNOWN;
 	int cpu;
 
 	if (table)
@@ -30,7 +31,9 @@ static unsigned current_node(const struct cpu_table *table)
 	if (near__nodes < 2)
 		return 0;
 	cpu = near__os_cpu();
-	return cpu >= 0 && cpu < OS_MAX_CPUS ? near__numa_node_of_cpu((unsigned)cpu) : 0;
+	if (cpu >= 0 && cpu < OS_MAX_CPUS)
+		node = near__numa_node_of_cpu((unsigned)cpu);
+	return node == OS_NODE_UNKNOWN ? 0 : node;
 }
 
 static struct cpu_table *current_table(void)

@@ -34,13 +34,12 @@ unsigned near__os_possible_cpus(void)
 	return (unsigned)size_min(end, OS_MAX_CPUS);
 }
 
+/* The kernel itself, because a program may have put a clock of its own before libc's, and that may call malloc. */
 uint64_t near__os_milliseconds(void)
 {
-	int saved = errno;
 	struct timespec now = {0};
 
-	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-	errno = saved;
+	KERNEL(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, &now);
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 

@@ -20,6 +20,7 @@
 #include "os/os.h"
 
 #define MPOL_NONE 0 /* no flags */
+#define MODE_FLAGS 0xe000 /* get_mempolicy adds them to the policy: static and relative nodes, balancing */
 
 static struct {
 	int (*available)(void);
@@ -28,6 +29,7 @@ static struct {
 	int (*node_of_cpu)(int);
 	int (*distance)(int, int);
 	struct bitmask *(*mems_allowed)(void);
+	void (*free_mask)(struct bitmask *);
 	int (*is_set)(const struct bitmask *, unsigned int);
 } libnuma;
 
@@ -47,9 +49,10 @@ static bool load_library(void)
 	*(void **)&libnuma.node_of_cpu = dlsym(library, "numa_node_of_cpu");
 	*(void **)&libnuma.distance = dlsym(library, "numa_distance");
 	*(void **)&libnuma.mems_allowed = dlsym(library, "numa_get_mems_allowed");
+	*(void **)&libnuma.free_mask = dlsym(library, "numa_bitmask_free");
 	*(void **)&libnuma.is_set = dlsym(library, "numa_bitmask_isbitset");
 	return libnuma.available && libnuma.max_node && libnuma.node_size && libnuma.node_of_cpu && libnuma.distance &&
-	       libnuma.mems_allowed && libnuma.is_set;
+	       libnuma.mems_allowed && libnuma.free_mask && libnuma.is_set;
 }
 
 #else
@@ -62,6 +65,7 @@ static bool load_library(void)
 	libnuma.node_of_cpu = numa_node_of_cpu;
 	libnuma.distance = numa_distance;
 	libnuma.mems_allowed = numa_get_mems_allowed;
+	libnuma.free_mask = numa_bitmask_free;
 	libnuma.is_set = numa_bitmask_isbitset;
 	return true;
 }
@@ -76,6 +80,7 @@ static bool policy_allows(void)
 	int policy = 0;
 	long error = KERNEL(SYS_get_mempolicy, &policy, 0, 0, 0, 0);
 
+	policy &= ~MODE_FLAGS;
 	near__topology.policy = error ? OS_POLICY_UNKNOWN : (unsigned)policy;
 	return !error && policy == MPOL_DEFAULT;
 }
@@ -85,7 +90,8 @@ static int bind_by_kernel(void *start, size_t bytes, int policy, unsigned node, 
 	unsigned long mask[OS_NODE_NUMBERS / 64] = {0};
 
 	mask[node / 64] = 1ul << (node % 64);
-	return (int)-KERNEL(SYS_mbind, start, bytes, policy, mask, OS_NODE_NUMBERS, flags);
+	/* The kernel takes one off. */
+	return (int)-KERNEL(SYS_mbind, start, bytes, policy, mask, OS_NODE_NUMBERS + 1, flags);
 }
 
 int (*near__numa_mbind)(void *, size_t, int, unsigned, unsigned) = bind_by_kernel;
@@ -133,8 +139,7 @@ bool near__numa_load(void)
 	mems_allowed = libnuma.mems_allowed();
 	machine = machine_of_libnuma();
 	keep = near__numa_arrange(&machine, near__conf.nodes) && may_bind();
-	free(mems_allowed->maskp);
-	free(mems_allowed);
+	libnuma.free_mask(mems_allowed); /* its malloc need not be ours */
 	return keep;
 }
 
@@ -154,23 +159,36 @@ int near__numa_move(void *start, size_t bytes, unsigned node)
 	return near__numa_mbind(start, bytes, MPOL_PREFERRED, near__topology.kernel_node[node], MPOL_MF_MOVE);
 }
 
+enum { CLAIM_BYTES = 16 << 20 };
+
+static int claim_piece(void *start, size_t bytes, unsigned number)
+{
+	int error = near__numa_mbind(start, bytes, MPOL_PREFERRED, number, MPOL_NONE);
+
+	if (!error)
+		error = near__os_populate(start, bytes);
+	if (!error)
+		error = near__numa_mbind(start, bytes, MPOL_BIND, number, MPOL_MF_STRICT);
+	if (error == EIO) /* only now, for it disturbs all CPUs */
+		error = near__numa_mbind(start, bytes, MPOL_BIND, number, MPOL_MF_MOVE | MPOL_MF_STRICT);
+	return error;
+}
+
 /*
  * A fault in a mapping that is bound strictly would have the kernel kill somebody for want of memory. So the pages are
- * first had from anywhere; moving what came from elsewhere then fails without harm.
+ * first had from anywhere; moving what came from elsewhere then fails without harm. By pieces, so that a wish beyond the
+ * node's memory does not use up that of all others first.
  */
 int near__numa_claim(void *start, size_t bytes, unsigned node)
 {
 	unsigned number = near__topology.kernel_node[node];
-	int error;
+	int error = 0;
 
 	if (!near__topology.strict)
 		return 0;
-	error = near__numa_mbind(start, bytes, MPOL_PREFERRED, number, MPOL_NONE);
-	if (!error)
-		error = near__os_populate(start, bytes);
-	if (!error)
-		error = near__numa_mbind(start, bytes, MPOL_BIND, number, MPOL_MF_MOVE | MPOL_MF_STRICT);
-	if (error)
-		near__os_purge(start, bytes);
+	for (size_t at = 0; at < bytes && !error; at += CLAIM_BYTES)
+		error = claim_piece((char *)start + at, size_min(CLAIM_BYTES, bytes - at), number);
+	if (error && near__os_purge(start, bytes))
+		memset(start, 0, bytes); /* the program has locked it: so it is resident */
 	return error;
 }

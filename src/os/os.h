@@ -66,6 +66,7 @@ enum {
 	OS_MAX_NODES = 340, /* that memory is kept apart for; the page map's bins allow no more */
 	OS_MAX_CPUS = 8192,
 	OS_NODE_NUMBERS = 1024, /* the kernel's own bound */
+	OS_NODE_UNKNOWN = UINT16_MAX,
 };
 
 enum os_policy {
@@ -110,7 +111,7 @@ struct os_machine {
 bool near__numa_arrange(const struct os_machine *machine, const uint64_t *named);
 /* One node again, nothing bound. */
 void near__numa_forget(void);
-/* The node of a CPU; of one that came online after the start if we run on it. */
+/* The node of a CPU. OS_NODE_UNKNOWN: it came online after the start, and we do not run on it (any more). */
 unsigned near__numa_node_of_cpu(unsigned cpu);
 /* The node with the kernel's number; -1: no memory is kept there. */
 int near__numa_dense(int kernel_node);
@@ -125,7 +126,7 @@ bool near__numa_has_memory(int kernel_node);
 /* The highest number of any node. */
 unsigned near__numa_last(void);
 
-/* Milliseconds of a clock that never goes back, some milliseconds late; without a system call where there is a vDSO. */
+/* Milliseconds of a clock that never goes back, some milliseconds late. A system call. */
 uint64_t near__os_milliseconds(void);
 
 /* ---- numa.c or no-numa.c -------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include "os/kernel.h"
 #include "os/os.h"
 
-enum { DISTANCE_UNKNOWN = 255, CPU_UNKNOWN = UINT16_MAX };
+enum { DISTANCE_UNKNOWN = 255 };
 
 struct topology near__topology = {.nodes = 1};
 
@@ -119,7 +119,7 @@ bool near__numa_arrange(const struct os_machine *machine, const uint64_t *named)
 	for (unsigned cpu = 0; cpu < machine->cpus && cpu < OS_MAX_CPUS; cpu++) {
 		int k = machine->node_of_cpu((int)cpu);
 
-		t->node_of_cpu[cpu] = k >= 0 && k < OS_NODE_NUMBERS ? t->near_node[k] : CPU_UNKNOWN;
+		t->node_of_cpu[cpu] = k >= 0 && k < OS_NODE_NUMBERS ? t->near_node[k] : OS_NODE_UNKNOWN;
 	}
 	return t->bound;
 }
@@ -135,12 +135,14 @@ unsigned near__numa_node_of_cpu(unsigned cpu)
 {
 	unsigned node = load_relaxed(&near__topology.node_of_cpu[cpu]), here = 0, kernel_node = 0;
 
-	if (likely(node != CPU_UNKNOWN))
+	if (likely(node != OS_NODE_UNKNOWN))
 		return node;
 	/* It was offline at the start. Only who runs on a CPU can ask for its node. */
-	if (KERNEL(SYS_getcpu, &here, &kernel_node, 0) || here != cpu || kernel_node >= OS_NODE_NUMBERS)
+	if (KERNEL(SYS_getcpu, &here, &kernel_node, 0))
 		return 0;
-	node = near__topology.near_node[kernel_node];
+	if (here != cpu)
+		return OS_NODE_UNKNOWN;
+	node = kernel_node < OS_NODE_NUMBERS ? near__topology.near_node[kernel_node] : 0;
 	store_relaxed(&near__topology.node_of_cpu[cpu], (uint16_t)node);
 	return node;
 }
@@ -180,12 +182,12 @@ unsigned near__numa_order(unsigned node, uint16_t *order)
 /* ---- what /sys says, without libnuma --------------------------------------------------------------- */
 
 static uint64_t listed[OS_NODE_NUMBERS / 64]; /* nodes with memory, used or not */
-static unsigned listed_count, last_node;
+static unsigned listed_count;
 
 /* Sets the bits of the nodes in a file; the highest of them. Without /sys: the one node that everybody has. */
 static unsigned read_nodes(const char *path, uint64_t *bits)
 {
-	char text[1024];
+	char text[4096];
 	const char *list = text;
 	long length = near__os_read_file(path, text, sizeof(text));
 	unsigned long first, last, highest = 0;
@@ -199,19 +201,12 @@ static unsigned read_nodes(const char *path, uint64_t *bits)
 	return (unsigned)highest;
 }
 
-static void read_listed(void)
-{
-	static uint64_t online[OS_NODE_NUMBERS / 64];
-
-	read_nodes("/sys/devices/system/node/has_memory", listed);
-	store_relaxed(&last_node, read_nodes("/sys/devices/system/node/online", online));
-	store_release(&listed_count, near__bits_count(listed, 0, OS_NODE_NUMBERS));
-}
-
 unsigned near__numa_listed(void)
 {
-	if (!load_acquire(&listed_count))
-		read_listed();
+	if (!load_acquire(&listed_count)) {
+		read_nodes("/sys/devices/system/node/has_memory", listed);
+		store_release(&listed_count, near__bits_count(listed, 0, OS_NODE_NUMBERS));
+	}
 	return listed_count;
 }
 
@@ -223,8 +218,12 @@ bool near__numa_has_memory(int kernel_node)
 
 unsigned near__numa_last(void)
 {
-	near__numa_listed();
-	return last_node;
+	static unsigned end; /* one more */
+	uint64_t online[OS_NODE_NUMBERS / 64] = {0};
+
+	if (!load_relaxed(&end))
+		store_relaxed(&end, read_nodes("/sys/devices/system/node/online", online) + 1);
+	return end - 1;
 }
 
 int near__numa_where(void *const *pages, size_t n, int *node)

@@ -119,11 +119,11 @@ static void add_page(struct query *q, uintptr_t page)
 
 int near__node_resident(const void *ptr, size_t length, size_t counts[])
 {
-	uintptr_t end = (uintptr_t)ptr + length;
+	uintptr_t page = round_down((uintptr_t)ptr, near__os_page_size);
+	size_t pages = length ? ((uintptr_t)ptr + length - 1 - page) / near__os_page_size + 1 : 0;
 	struct query q = {.counts = counts};
 
-	for (uintptr_t page = round_down((uintptr_t)ptr, near__os_page_size); page < end && !q.error;
-	     page += near__os_page_size)
+	for (; pages && !q.error; pages--, page += near__os_page_size)
 		add_page(&q, page);
 	ask(&q);
 	return q.error;
