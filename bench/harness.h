@@ -102,6 +102,8 @@ static inline uint64_t thread_ns(void)
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
+enum { FIRST_SEED = 0x2545f491 };
+
 /* xorshift64*: small, and the same for every allocator. */
 static inline uint64_t random_next(uint64_t *state)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* mallinfo, malloc_info, malloc_stats, mallopt and malloc_trim: plausible, well-formed, and true. */
-#include <ctype.h>
 #include <fcntl.h>
 
 #include "api.h"
 #include "threads.h"
+#include "xml.h"
 
 enum { MANY = 20000 };
 static void *many[MANY];
@@ -59,54 +59,6 @@ Test(mallinfo, has_the_figures_of_mallinfo2)
 	cr_expect_gt(narrow.uordblks + narrow.hblkhd, 3 << 20);
 	cr_expect_leq((size_t)narrow.uordblks, wide.uordblks + MIB);
 	free(p);
-}
-
-/* Tags must nest, attributes be quoted, and nothing stand outside the root. Enough for XML without text entities. */
-static bool well_formed(const char *xml, const char *root)
-{
-	char open[64][32];
-	int depth = 0, roots = 0;
-
-	while (*xml != '\0') {
-		char name[32];
-		int length = 0;
-		bool closing, empty = false;
-		char quote = 0;
-
-		if (*xml != '<') {
-			if (*xml == '>' || *xml == '&' || (depth == 0 && !isspace((unsigned char)*xml)))
-				return false;
-			xml++;
-			continue;
-		}
-		xml++;
-		closing = *xml == '/';
-		xml += closing;
-		while (isalnum((unsigned char)*xml) && length < 31)
-			name[length++] = *xml++;
-		name[length] = '\0';
-		for (; *xml != '\0' && (quote || *xml != '>'); xml++) {
-			if (*xml == '<')
-				return false;
-			if (quote != 0)
-				quote = *xml == quote ? 0 : quote;
-			else if (*xml == '"' || *xml == '\'')
-				quote = *xml;
-			empty = *xml == '/';
-		}
-		if (*xml++ == '\0' || length == 0)
-			return false;
-		if (closing) {
-			if (depth == 0 || strcmp(open[--depth], name) != 0)
-				return false;
-			continue;
-		}
-		if (depth == 0 && (roots++ > 0 || strcmp(name, root) != 0))
-			return false;
-		if (!empty && depth < 64)
-			strcpy(open[depth++], name);
-	}
-	return depth == 0 && roots == 1;
 }
 
 Test(malloc_info, is_well_formed_xml_as_glibc_writes_it)

@@ -52,7 +52,8 @@ expect_only "one line for each mistake" "foo:1,bar:2" 'nearmalloc: NEARMALLOC_CO
 nearmalloc: NEARMALLOC_CONF: unknown key "bar"
 status 0'
 for bad in rseq:maybe numa:7 percpu_cache:12Q percpu_cache: percpu_cache:-1 percpu_cache:99999999999999999999 \
-	stats_print:perhaps depot_cache:K; do
+	stats_print:perhaps depot_cache:K nodes:x nodes: nodes:3-1 nodes:99999 nodes:0,1x numa_strict:2 remote_free:away \
+	decay_ms:1s; do
 	expect "bad value of ${bad%%:*}: '${bad#*:}'" "$bad" "^nearmalloc: NEARMALLOC_CONF: bad value \"${bad#*:}\" for ${bad%%:*}" \
 		"^status 0"
 done

@@ -187,3 +187,156 @@ Test(conf, later_sources_win_and_are_named)
 	cr_assert(strstr(all, "foreign:abort (default)\n"), "%s", all);
 	cr_assert(strstr(all, "abort_conf:false (default)\n"), "%s", all);
 }
+
+/* ---- nodes ---------------------------------------------------------------------------------------- */
+
+static const char *described(const char *key)
+{
+	static char line[512];
+
+	for (unsigned i = 0;; i++) {
+		struct text text = TEXT_IN(line);
+
+		cr_assert(near__conf_describe(i, &text), "no %s", key);
+		if (!strncmp(line, key, strlen(key)) && line[strlen(key)] == ':')
+			return line;
+	}
+}
+
+/* Nothing is complained about, and the option reads as wanted. */
+static void expect_nodes(const char *text, const char *wanted)
+{
+	char line[512];
+
+	parse(text);
+	cr_assert_eq(complaints, 0, "%s: %s", text, said);
+	snprintf(line, sizeof(line), "nodes:%s (test)", wanted);
+	cr_assert_str_eq(described("nodes"), line, "%s gave %s", text, described("nodes"));
+}
+
+Test(conf, nodes_begin_with_all)
+{
+	cr_assert_str_eq(described("nodes"), "nodes:all (default)");
+	for (unsigned i = 0; i < CONF_NODE_WORDS; i++)
+		cr_assert_eq(near__conf.nodes[i], 0);
+}
+
+Test(conf, lists_of_nodes)
+{
+	expect_nodes("nodes:0", "0");
+	cr_assert_eq(near__conf.nodes[0], 1);
+	expect_nodes("nodes:1023", "1023");
+	cr_assert(near__conf.nodes[0] == 0 && near__conf.nodes[15] == 1ull << 63);
+	expect_nodes("nodes:0-1,3", "0-1,3");
+	cr_assert_eq(near__conf.nodes[0], 0xb);
+	expect_nodes("nodes:3,0,1", "0-1,3");
+	expect_nodes("nodes:5-5", "5");
+	expect_nodes("nodes:1,1,0-2,2", "0-2");
+	expect_nodes("nodes:63-64", "63-64");
+	cr_assert(near__conf.nodes[0] == 1ull << 63 && near__conf.nodes[1] == 1);
+	expect_nodes("nodes:0-1023", "0-1023");
+	expect_nodes("nodes:7,nodes:8", "8");
+	expect_nodes("nodes:7,nodes:all", "all");
+	cr_assert_eq(near__bits_count(near__conf.nodes, 0, CONF_NODE_WORDS * 64), 0);
+}
+
+/* The comma of a list and the comma between options. */
+Test(conf, nodes_among_other_options)
+{
+	expect_nodes("nodes:0-1,3,rseq:off,nodes:4,5\nnuma:on,nodes:6,7,", "6-7");
+	cr_assert(near__conf.rseq == CONF_OFF && near__conf.numa == CONF_ON);
+	expect_nodes("depot_cache:1K,nodes:2,4", "2,4");
+	cr_assert_eq(near__conf.depot_cache, KIB);
+	expect_nodes("nodes:1,\nrseq:on", "1");
+	cr_assert_eq(near__conf.rseq, CONF_ON);
+	expect_nodes("nodes:1,,rseq:auto", "1");
+	cr_assert_eq(near__conf.rseq, CONF_AUTO);
+}
+
+Test(conf, blanks_in_a_list_of_nodes)
+{
+	expect_nodes("nodes: 0-1,3 ", "0-1,3");
+	expect_nodes("nodes:0, 1", "0-1");
+	expect_nodes("nodes : 0-1,  3,\t5", "0-1,3,5");
+	expect_nodes("nodes:2 , rseq:on", "2");
+	expect_nodes("nodes:2, 4 , rseq:off", "2,4");
+	cr_assert_eq(near__conf.rseq, CONF_OFF);
+}
+
+#define WANT_NODES " for nodes (want a list of nodes such as 0-1,3, or all); kept as it was\n"
+
+Test(conf, bad_lists_of_nodes)
+{
+	static const char *const bad[] = {"",	 "3-1",	 "99999",  "1024",	 "0-1024", "x",
+					  "-1",	 "0-",	 "0-1,3-", "All",	 "all,0",  "1-2-3",
+					  "1;2", "0,1x", "none",   "4294967296", "!0",	   "0x1"};
+	char entry[100], line[200];
+
+	parse("nodes:2,5");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		snprintf(entry, sizeof(entry), "nodes:%s", bad[i]);
+		snprintf(line, sizeof(line), "test: bad value \"%s\"" WANT_NODES, bad[i]);
+		expect_complaint(entry, line);
+		cr_assert_str_eq(described("nodes"), "nodes:2,5 (test)");
+	}
+	expect_complaint("nodes", "test: bad value \"\"" WANT_NODES);
+}
+
+/* What begins with a digit belongs to the option before it, so that is what is complained about. */
+Test(conf, a_list_for_an_option_that_takes_none)
+{
+	expect_complaint("rseq:on,3", "test: bad value \"on,3\" for rseq" WANT("auto|on|off"));
+	expect_complaint("depot_cache:1K,2", "test: bad value \"1K,2\" for depot_cache" WANT_SIZE);
+}
+
+Test(conf, a_long_list_of_nodes_is_described_as_far_as_it_fits)
+{
+	char list[4096] = "nodes:";
+	size_t length = strlen(list);
+
+	for (unsigned node = 0; node < 1024; node += 2)
+		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%u", node ? "," : "", node);
+	parse(list);
+	cr_assert_eq(complaints, 0, "%s", said);
+	cr_assert_eq(near__bits_count(near__conf.nodes, 0, CONF_NODE_WORDS * 64), 512);
+	cr_assert(!strncmp(described("nodes"), "nodes:0,2,4,6,8,10,12,", 22));
+}
+
+Test(conf, what_becomes_of_memory_on_nodes)
+{
+	cr_assert_str_eq(described("numa_strict"), "numa_strict:false (default)");
+	cr_assert_str_eq(described("remote_free"), "remote_free:home (default)");
+	parse("numa_strict:true,remote_free:adopt");
+	cr_assert_eq(complaints, 0, "%s", said);
+	cr_assert(near__conf.numa_strict == 1 && near__conf.remote_free == CONF_REMOTE_ADOPT);
+	cr_assert_str_eq(described("numa_strict"), "numa_strict:true (test)");
+	cr_assert_str_eq(described("remote_free"), "remote_free:adopt (test)");
+	expect_complaint("numa_strict:1", "test: bad value \"1\" for numa_strict" WANT("false|true"));
+	expect_complaint("numa_strict:", "test: bad value \"\" for numa_strict" WANT("false|true"));
+	expect_complaint("remote_free:away", "test: bad value \"away\" for remote_free" WANT("home|adopt"));
+	expect_complaint("remote_free:home|adopt", "test: bad value \"home|adopt\" for remote_free" WANT("home|adopt"));
+	parse("numa_strict:false,remote_free:home");
+	cr_assert(!near__conf.numa_strict && near__conf.remote_free == CONF_REMOTE_HOME);
+}
+
+Test(conf, milliseconds)
+{
+	static const char *const bad[] = {"",	 "1s", "1K", "-1", "+1", "1.5", "0x10", "10 ms", "18446744073709551616",
+					  "soon"};
+	char entry[100], line[200];
+
+	cr_assert_str_eq(described("decay_ms"), "decay_ms:10000 (default)");
+	parse("decay_ms:0");
+	cr_assert(!complaints && near__conf.decay_ms == 0);
+	parse("decay_ms:18446744073709551615");
+	cr_assert(!complaints && near__conf.decay_ms == UINT64_MAX);
+	parse("decay_ms: 2500 ");
+	cr_assert(!complaints && near__conf.decay_ms == 2500);
+	cr_assert_str_eq(described("decay_ms"), "decay_ms:2500 (test)");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		snprintf(entry, sizeof(entry), "decay_ms:%s", bad[i]);
+		snprintf(line, sizeof(line), "test: bad value \"%s\" for decay_ms (want a number); kept as it was\n",
+			 bad[i]);
+		expect_complaint(entry, line);
+	}
+}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 the nearmalloc authors
+#
+# Debian's cloud kernels 6.1 (bookworm) and 6.12 (bookworm-backports), fetched by apt with a configuration of its own
+# and kept in $cache/kernel. Nothing of the system is changed. Of the packages remain the kernel and modules.cpio,
+# the drivers of the ports where they are modules.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+modules="virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console" # in this order
+
+# need_kernel VERSION: sets $vmlinuz and $modules_cpio, or fails with the reason in $reason.
+need_kernel() {
+	local home=$cache/kernel/$1 lock
+	vmlinuz=$vmlinuz_given modules_cpio=
+	[ -z "$vmlinuz" ] || return 0
+	vmlinuz=$home/vmlinuz modules_cpio=$home/modules.cpio
+	[ ! -e "$vmlinuz" ] || return 0
+	reason="$(uname -m) is not what the kernels are for"
+	[ "$(uname -m)" = x86_64 ] || return
+	reason="kernels come as Debian packages, and apt is not here"
+	command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
+	mkdir -p "$cache/kernel"
+	exec {lock}>"$cache/kernel/.lock"
+	flock "$lock"
+	[ -e "$vmlinuz" ] || (fetch_kernel "$1") >"$cache/kernel/$1.log" 2>&1 </dev/null
+	exec {lock}>&-
+	reason="kernel $1 could not be fetched: $(grep -v '^W:' "$cache/kernel/$1.log" | tail -n 1)"
+	[ -e "$vmlinuz" ]
+}
+
+fetch_kernel() {
+	local work=$cache/kernel/work package version
+	rm -rf "$work"
+	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
+	cd "$work" || return
+	write_sources || return
+	private_apt apt-get -q update || return
+	# The newest is first: linux-image-6.1.0-50-cloud-amd64 (= 6.1.176-1).
+	read -r package version < <(private_apt apt-cache show linux-image-cloud-amd64 |
+		sed -n "s/^Depends: \(linux-image-${1/./\\.}\.[^ ]*\) (= \(.*\))\$/\1 \2/p")
+	[ -n "$package" ] || { echo "Debian has no package of it" && return 1; }
+	private_apt apt-get -q download "$package=$version" || return
+	dpkg-deb -x linux-image-*.deb root || return
+	rm -rf "../$1.new"
+	mkdir "../$1.new" && pack_modules "../$1.new/modules.cpio" && mv root/boot/vmlinuz-* "../$1.new/vmlinuz" || return
+	rm -rf "../$1"
+	mv "../$1.new" "../$1" && cd .. && rm -rf "$work"
+}
+
+# Writes the suites that have the kernels as a source of apt: from where, and under the key with which, this system
+# gets its own packages.
+write_sources() {
+	local uri entry
+	IFS='|' read -r uri _ entry _ < <(
+		# shellcheck disable=SC2016 # the names are apt's
+		apt-get indextargets --format '$(REPO_URI)|$(RELEASE)|$(SOURCESENTRY)|$(ORIGIN)' \
+			'Created-By: Packages' 'Component: main' | grep -E '^[^|]*\|[^|/-]*\|[^|]*\|(Debian)?$'
+	)
+	[ -n "$uri" ] || { echo "apt has no source of Debian" && return 1; }
+	mkdir sources
+	{
+		printf '%s\n' 'Types: deb' "URIs: $uri" 'Suites: bookworm bookworm-backports' 'Components: main'
+		signed_by "${entry%:*}" "${entry##*:}"
+	} >sources/debian.sources
+}
+
+# signed_by FILE N: what the line or the paragraph of a file of sources says about its key.
+signed_by() {
+	case $1 in
+	*.sources)
+		grep -v '^#' "$1" | awk -v RS= -v n="$2" 'NR == n' |
+			sed -n '/^Signed-By:/I { p; :more; n; /^[ \t]/ { p; b more } }'
+		;;
+	*) sed -nE "$2"'s/^[^#]*\[[^]]*signed-by=([^] ]*).*/Signed-By: \1/p' "$1" ;;
+	esac
+}
+
+private_apt() {
+	local program=$1
+	shift
+	"$program" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$PWD/sources" \
+		-o Dir::State::lists="$PWD/lists" -o Dir::Cache="$PWD/cache" -o APT::Sandbox::User=root \
+		-o Acquire::Languages=none "$@"
+}
+
+pack_modules() {
+	local to=$PWD/stage/lab/modules name file n=1
+	mkdir -p "$to"
+	for name in $modules; do
+		file=$(find root/lib/modules -name "$name.ko*" | head -n 1)
+		case $file in
+		*.xz) busybox xzcat "$file" >"$to/$n-$name.ko" || return ;;
+		?*) cp "$file" "$to/$n-$name.ko" ;;
+		esac
+		n=$((n + 1))
+	done
+	pack stage "$1"
+}
