@@ -24,9 +24,16 @@ agree() {
 	said "$what: the report says $called" "memory policy $called"
 }
 
+# Interleaved by small pages: a few huge ones make the shares uneven, whoever allocates.
+agree_by_small_pages() {
+	echo never >/sys/kernel/mm/transparent_hugepage/enabled
+	agree "$@"
+	echo always >/sys/kernel/mm/transparent_hugepage/enabled
+}
+
 agree "no policy" default -- --local
 agree "membind" bind --membind=1 -- --only 1
-agree "interleave" interleave --interleave=all -- --even "$(cat /sys/devices/system/node/has_memory)"
+agree_by_small_pages "interleave" interleave --interleave=all -- --even "$(cat /sys/devices/system/node/has_memory)"
 agree "preferred" preferred --preferred=1 -- --only 1
 agree "localalloc on a CPU" local --localalloc --physcpubind=3 -- --only 1 --local
 agree "cpunodebind" default --cpunodebind=1 -- --only 1 --local
@@ -75,7 +82,7 @@ try "nodes:1,9 is node 1" 60 $near NEARMALLOC_CONF=nodes:1,9 $policy --nodes 1 -
 [ "$LAB_MACHINE" = 4nodes ] || exit 0
 agree "membind of two nodes" bind --membind=0,3 -- --only 0,3
 agree "preferred, CPUs elsewhere" preferred --preferred=2 --cpunodebind=0,1 -- --only 2
-agree "interleave over three" interleave --interleave=0,2,3 -- --even 0,2,3
+agree_by_small_pages "interleave over three" interleave --interleave=0,2,3 -- --even 0,2,3
 confine 1,2 "memory confined to two nodes of four" $near NEARMALLOC_CONF=stats_print:true $policy --only 1,2 --local
 said "confined to two nodes: both are used" "nodes   2 of 4"
 try "nodes:1,3" 60 $near NEARMALLOC_CONF=nodes:1,3,stats_print:true $policy --nodes 1,3 --only 1,3 --local
