@@ -128,6 +128,26 @@ NEAR_EXPORT int near_node_pair(int on, int home, struct near_node_pair *out, siz
  */
 NEAR_EXPORT int near_node_sample(int home, size_t pages, size_t counts[]);
 
+/*
+ * ---- Limits ----
+ *
+ * limit_soft and limit_hard (nearmalloc(3)) bound the footprint: bytes that the allocator has from the kernel and that may
+ * be resident. At the soft limit everything free is given back before the heap grows; at the hard limit, when that did not
+ * help, the call that wanted more fails with ENOMEM.
+ */
+enum near_limit {
+	NEAR_LIMIT_SOFT = 1,
+	NEAR_LIMIT_HARD = 2,
+};
+
+/*
+ * Has `callback` called when a limit is reached, before anything is given back: in the thread that wanted `wanted` bytes
+ * more, which holds no lock of the allocator's. It may free, and allocate little: it is not called again for that. One
+ * callback per process; NULL takes it back. It may be called from where malloc may be, signal handlers included.
+ */
+NEAR_EXPORT void near_on_limit(void (*callback)(int limit, size_t footprint, size_t wanted, void *argument),
+			       void *argument);
+
 /* How the per-CPU caches are synchronised; see near_stats. */
 enum near_mode {
 	NEAR_MODE_EARLY = 0,  /* before start-up has ended */

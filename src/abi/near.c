@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "keep/limits.h"
 #include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
@@ -39,6 +40,11 @@ struct near_sized near_malloc_at_least(size_t size)
 size_t near_trim(size_t keep)
 {
 	return near__trim(keep);
+}
+
+void near_on_limit(void (*callback)(int limit, size_t footprint, size_t wanted, void *argument), void *argument)
+{
+	near__limits_callback(callback, argument);
 }
 
 bool near_owns(const void *ptr)

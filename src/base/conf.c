@@ -10,8 +10,8 @@
 
 struct conf near__conf = {
 	.decay_ms = 10000,
-	.depot_cache = 32 * MIB,
 	.extent_cache = 64 * MIB,
+	.retain_max = 32 * MIB,
 };
 
 enum kind { KIND_CHOICE, KIND_SIZE, KIND_NUMBER, KIND_NODES };
@@ -28,18 +28,27 @@ struct option {
 
 static const struct option options[] = {
 	{"abort_conf", &near__conf.abort_conf, KIND_CHOICE, BOOLEAN},
+	{"cache_ttl", &near__conf.cache_ttl, KIND_NUMBER, NULL},
 	{"confirm_conf", &near__conf.confirm_conf, KIND_CHOICE, BOOLEAN},
 	{"decay_ms", &near__conf.decay_ms, KIND_NUMBER, NULL},
 	{"depot_cache", &near__conf.depot_cache, KIND_SIZE, NULL},
 	{"extent_cache", &near__conf.extent_cache, KIND_SIZE, NULL},
 	{"foreign", &near__conf.foreign, KIND_CHOICE, "abort|ignore"},
+	{"initial_pool", &near__conf.initial_pool, KIND_SIZE, NULL},
+	{"janitor", &near__conf.janitor, KIND_CHOICE, "auto|on|off"},
+	{"limit_hard", &near__conf.limit_hard, KIND_SIZE, NULL},
+	{"limit_soft", &near__conf.limit_soft, KIND_SIZE, NULL},
+	{"max_caches", &near__conf.max_caches, KIND_NUMBER, NULL},
 	{"nodes", near__conf.nodes, KIND_NODES, NULL},
 	{"numa", &near__conf.numa, KIND_CHOICE, "auto|on|off"},
 	{"numa_strict", &near__conf.numa_strict, KIND_CHOICE, BOOLEAN},
 	{"percpu_cache", &near__conf.percpu_cache, KIND_SIZE, NULL},
+	{"purge", &near__conf.purge, KIND_CHOICE, "now|free"},
 	{"remote_free", &near__conf.remote_free, KIND_CHOICE, "home|adopt"},
+	{"retain_max", &near__conf.retain_max, KIND_SIZE, NULL},
 	{"rseq", &near__conf.rseq, KIND_CHOICE, "auto|on|off"},
 	{"stats_print", &near__conf.stats_print, KIND_CHOICE, BOOLEAN},
+	{"thp", &near__conf.thp, KIND_CHOICE, "auto|always|never"},
 };
 
 static const char *source_of[ARRAY_LEN(options)];

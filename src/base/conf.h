@@ -15,6 +15,9 @@
 enum conf_switch { CONF_AUTO, CONF_ON, CONF_OFF };
 enum conf_foreign { CONF_FOREIGN_ABORT, CONF_FOREIGN_IGNORE };
 
+enum conf_purge { CONF_PURGE_NOW, CONF_PURGE_FREE };
+enum conf_thp { CONF_THP_AUTO, CONF_THP_ALWAYS, CONF_THP_NEVER };
+
 enum conf_remote_free { CONF_REMOTE_HOME, CONF_REMOTE_ADOPT };
 enum { CONF_NODE_WORDS = 1024 / 64 };
 
@@ -32,6 +35,15 @@ struct conf {
 	uint64_t percpu_cache;		 /* bytes per CPU in its bins; 0: derived from the number of CPUs */
 	uint64_t depot_cache;		 /* bytes per node in its depots */
 	uint64_t extent_cache;		 /* bytes per node of freed large blocks */
+	uint64_t retain_max;		 /* bytes per node of free memory that is resident, beside a share of what is in use */
+	uint64_t cache_ttl;		 /* milliseconds until unused caches are emptied; 0: decay_ms */
+	uint64_t max_caches;		 /* CPUs that may have filled bins; 0: all */
+	uint64_t initial_pool;		 /* bytes per node resident from the start */
+	uint64_t limit_soft;		 /* bytes; 0: none */
+	uint64_t limit_hard;		 /* bytes; 0: none */
+	uint64_t janitor;		 /* enum conf_switch */
+	uint64_t purge;			 /* enum conf_purge */
+	uint64_t thp;			 /* enum conf_thp */
 };
 
 extern struct conf near__conf;

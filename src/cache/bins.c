@@ -12,13 +12,11 @@
 #include "os/os.h"
 
 enum { WANT_FIRST_BYTES = 4096, WANT_FIRST = 8 };
-#define BUDGET_ALL_CPUS (256 * MIB)
-#define BUDGET_LEAST	(1 * MIB)
-#define BUDGET_MOST	(8 * MIB)
+#define BUDGET_FIRST (1 * MIB)
 
 enum near_mode near__mode;
 unsigned near__cpus;
-uint64_t near__percpu_budget;
+uint64_t near__percpu_budget, near__depot_budget;
 struct bin *near__cpu_base[OS_MAX_CPUS + 2];
 struct bin *near__local_base[OS_MAX_CPUS + 2];
 struct cpu_table *near__table[OS_MAX_CPUS];
@@ -31,6 +29,13 @@ struct cpu_table *near__stub;
 unsigned near__table_bins(void)
 {
 	return near__nodes * CLASSES + 1;
+}
+
+unsigned near__bin_first_capacity(unsigned bin)
+{
+	unsigned first = bin ? WANT_FIRST_BYTES / near__class[bin_class(bin)].bytes : 0;
+
+	return (unsigned)size_max(2, size_min(first, WANT_FIRST));
 }
 
 static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare)
@@ -49,10 +54,8 @@ static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare
 	table->want = (uint8_t *)&table->seen[bins];
 	/* Bin 0 is that of pointers without one: it is the stub in every table, and needs no test in free. */
 	for (unsigned b = 0; b < bins; b++) {
-		unsigned first = b ? WANT_FIRST_BYTES / near__class[bin_class(b)].bytes : 0;
-
 		table->bins[b] = (struct bin){NIL_CURSOR, b ? spare : SPARE_STUB};
-		table->want[b] = (uint8_t)size_max(2, size_min(first, WANT_FIRST));
+		table->want[b] = (uint8_t)near__bin_first_capacity(b);
 	}
 	return table;
 }
@@ -62,9 +65,9 @@ bool near__cache_start(void)
 	unsigned bound;
 
 	near__cpus = near__os_possible_cpus();
-	if (!near__conf.percpu_cache)
-		near__conf.percpu_cache = size_max(BUDGET_LEAST, size_min(BUDGET_MOST, BUDGET_ALL_CPUS / near__cpus));
-	near__percpu_budget = size_min(near__conf.percpu_cache, INT64_MAX / 2);
+	/* Until keep/limits.c has derived them. */
+	near__percpu_budget = size_min(near__conf.percpu_cache ? near__conf.percpu_cache : BUDGET_FIRST, INT64_MAX / 2);
+	near__depot_budget = near__conf.depot_cache ? near__conf.depot_cache : BUDGET_FIRST;
 	for (unsigned node = 0; node < near__nodes; node++) {
 		near__depot[node] = near__arena_alloc(sizeof(struct depot), CACHE_LINE_PAIR, node);
 		if (!near__depot[node])

@@ -36,20 +36,34 @@ struct cpu_table {
 	struct lock lock; /* locked mode only */
 	uint16_t node;
 	uint16_t cpu;
-	uint32_t ticks; /* of keep/decay.h; lossy */
+	uint32_t ticks;	  /* of keep/keep.h; lossy */
+	uint8_t admitted; /* counts as one of max_caches */
 	uint8_t *want;
 	struct freed *freed; /* by node; lossy */
-	uint32_t *seen;	     /* by bin: cursor when outgoing bins were last looked at; owned by the drain lock */
+	uint32_t *seen;	     /* by bin: what the last look saw, and for how many looks; owned by the drain lock */
 	int64_t charged ALIGNED(CACHE_LINE); /* may be below zero for a moment */
 	struct cpu_counts counts;
 	struct bin bins[] ALIGNED(CACHE_LINE);
 };
 
+enum { LOOKS = 8 }; /* looks at what lies idle until something has not been used for cache_ttl */
+
+/*
+ * Magazines in a stack, and how many of them nobody needed: the least that there were between two looks (Bonwick's
+ * working set). Counts may be off by as many as there are threads inside; `window` is the purge lock's.
+ */
+struct shelf {
+	struct stack stack;
+	uint32_t held, least;
+	uint32_t window[LOOKS]; /* the least of the last looks */
+} ALIGNED(CACHE_LINE_PAIR);
+
 /* What the CPUs of all nodes share of one node: a stack of full magazines per class and one of empty ones. */
 struct depot {
-	struct stack full[CLASSES + 1];
-	struct stack empty;
-	uint64_t bytes ALIGNED(CACHE_LINE); /* capacity worth of all full magazines */
+	struct shelf full[CLASSES + 1];
+	struct shelf empty;
+	struct stack cold ALIGNED(CACHE_LINE_PAIR); /* empty ones whose memory was given back */
+	uint64_t bytes ALIGNED(CACHE_LINE);	    /* capacity worth of all full magazines */
 };
 
 _Static_assert((OS_MAX_NODES * CLASSES + 1) * BIN_WORDS <= UINT16_MAX, "the page map has 16 bits for a bin");
@@ -60,6 +74,7 @@ extern HIDDEN enum near_mode near__mode;
 extern unsigned near__cpus; /* tables that can exist */
 extern struct cpu_table *near__table[OS_MAX_CPUS];
 extern uint64_t near__percpu_budget; /* bytes that `charged` should not exceed */
+extern uint64_t near__depot_budget;  /* the same for the depot of a node */
 extern uint64_t near__drains;
 
 /*
@@ -71,6 +86,16 @@ extern HIDDEN struct bin *near__local_base[OS_MAX_CPUS + 2];
 
 #define CPU_BASE   (near__cpu_base + 2)
 #define LOCAL_BASE (near__local_base + 2)
+
+enum { CACHE_LEAST = 1 << 20, CACHE_SHARE = 8 };
+
+/* What of a budget may be used: not much more than a share of the objects that there are. */
+ALWAYS_INLINE uint64_t near__cache_budget(uint64_t budget, unsigned node)
+{
+	uint64_t share = CACHE_LEAST + load_relaxed(&near__heap[node]->object_bytes) / CACHE_SHARE;
+
+	return share < budget ? share : budget;
+}
 
 /* Makes stub and depots for near__nodes nodes; false when memory for them cannot be had. */
 bool near__cache_start(void);
@@ -119,6 +144,13 @@ void near__depot_push(unsigned bin, uintptr_t cursor);
 bool near__depot_flush(unsigned bin, uintptr_t cursor);
 /* All full magazines of a node into the spans. Returns bytes. */
 size_t near__depot_trim(unsigned node);
+/* Gives back the memory of up to `most` empty magazines. Under the purge lock. Returns bytes. */
+size_t near__depot_chill(unsigned node, uint32_t most);
+/*
+ * A look: what nobody needed during the last LOOKS of them goes the same ways. Under the purge lock. Returns bytes;
+ * *left becomes true when something is left there.
+ */
+size_t near__depot_look(unsigned node, unsigned look, bool *left);
 
 /* ---- bins.c: the sections in either mode, on the bin of the CPU we are on --------------------------- */
 
@@ -174,10 +206,13 @@ int64_t near__bin_worth(unsigned bin, uintptr_t cursor);
  */
 size_t near__drain_all(void);
 /*
- * Sends home what lies in the outgoing bins that nobody used since the last call. Returns bytes, 0 at once when
- * somebody else is draining. May be called from signal handlers, as slow paths do.
+ * A look: empties the bins that are as they were for `age` looks into the spans of their nodes. Returns bytes, 0 at once
+ * when somebody else is draining; *left becomes true when a bin has a magazine. May be called from signal handlers, as
+ * slow paths do.
  */
-size_t near__drain_idle(void);
+size_t near__drain_idle(unsigned age, bool *left);
+/* The capacity that a bin's first magazine has. */
+unsigned near__bin_first_capacity(unsigned bin);
 /* In the child of a fork: gives tables back that were being drained, and frees orphaned table locks. */
 void near__cache_after_fork(void);
 /* Whether the calling thread holds the lock of a table. */

@@ -30,23 +30,8 @@ static size_t bytes_in(unsigned bin, uintptr_t cursor)
 	return (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes;
 }
 
-static void flush(struct cpu_table *table, unsigned bin, uintptr_t cursor)
-{
-	(void)table;
-	near__depot_flush(bin, cursor);
-}
-
-static void send_home(struct cpu_table *table, unsigned bin, uintptr_t cursor)
-{
-	if (magazine_is_empty(cursor))
-		near__magazine_give(cursor, bin_node(bin));
-	else
-		near__cache_retire(table, bin, cursor, near__magazine_count(cursor));
-}
-
-typedef void destination(struct cpu_table *table, unsigned bin, uintptr_t cursor);
-
-static size_t move(struct cpu_table *table, unsigned bin, uintptr_t cursor, destination *to)
+/* Into the spans of its node. What lay idle on another one counts as freed there. */
+static size_t flush(struct cpu_table *table, unsigned bin, uintptr_t cursor, bool idle)
 {
 	size_t bytes;
 
@@ -54,12 +39,17 @@ static size_t move(struct cpu_table *table, unsigned bin, uintptr_t cursor, dest
 		return 0;
 	fetch_sub_relaxed(&table->charged, near__bin_worth(bin, cursor));
 	bytes = bytes_in(bin, cursor);
-	to(table, bin, cursor);
+	if (idle && bytes && bin_node(bin) != table->node) {
+		count_lossy(&table->counts.flushes, 1ull);
+		count_lossy(&table->counts.flushes_remote, 1ull);
+		near__cache_note_freed(table, bin_node(bin), near__magazine_count(cursor), bytes);
+	}
+	near__depot_flush(bin, cursor);
 	return bytes;
 }
 
 /* Both magazines of a bin. Nothing is done where a signal handler interrupted the table's lock. */
-static size_t empty_bin(struct cpu_table *table, unsigned b, destination *to)
+static size_t empty_bin(struct cpu_table *table, unsigned b, bool idle)
 {
 	bool locked = near__mode == NEAR_MODE_LOCKED;
 	struct bin *bin = &table->bins[b], taken;
@@ -71,76 +61,94 @@ static size_t empty_bin(struct cpu_table *table, unsigned b, destination *to)
 	taken = take_magazines(bin);
 	if (locked)
 		lock_release(&table->lock);
-	return move(table, b, taken.cursor, to) + move(table, b, taken.spare, to);
+	store_relaxed(&table->want[b], (uint8_t)near__bin_first_capacity(b));
+	return flush(table, b, taken.cursor, idle) + flush(table, b, taken.spare, idle);
 }
 
-static size_t empty_table(struct cpu_table *table)
+static size_t empty_table(struct cpu_table *table, unsigned age)
 {
 	size_t bytes = 0;
 
+	(void)age;
 	for (unsigned b = 1; b < near__table_bins(); b++)
-		bytes += empty_bin(table, b, flush);
+		bytes += empty_bin(table, b, false);
 	return bytes;
 }
 
-/* ---- outgoing bins that nobody uses ---------------------------------------------------------------- */
+/* ---- bins that nobody uses ------------------------------------------------------------------------- */
 
+enum { AGE_BITS = 4, AGE_MOST = (1 << AGE_BITS) - 1 };
+
+/* A bin in a word: most of its two cursors. The same word twice means that it was not used, or came back to where it was. */
 static uint32_t look(const struct cpu_table *table, unsigned b)
-{
-	return (uint32_t)(load_relaxed(&table->bins[b].cursor) >> 3);
-}
-
-static bool is_outgoing(const struct cpu_table *table, unsigned b)
 {
 	const struct bin *bin = &table->bins[b];
 
-	/* A thread that migrated in the middle of a slow path may have left a spare there. */
-	return bin_node(b) != table->node &&
-	       (load_relaxed(&bin->cursor) != NIL_CURSOR || load_relaxed(&bin->spare) > SPARE_STUB);
+	return (uint32_t)((load_relaxed(&bin->cursor) >> 3) ^ (load_relaxed(&bin->spare) << 7)) << AGE_BITS;
 }
 
-/* Whether there is a bin that looks as it did at the last call. Remembers the others. */
-static bool has_idle(struct cpu_table *table)
+static bool is_occupied(const struct cpu_table *table, unsigned b)
+{
+	const struct bin *bin = &table->bins[b];
+
+	return load_relaxed(&bin->cursor) != NIL_CURSOR || load_relaxed(&bin->spare) > SPARE_STUB;
+}
+
+static bool is_idle(const struct cpu_table *table, unsigned b, unsigned age)
+{
+	uint32_t seen = table->seen[b];
+
+	return is_occupied(table, b) && (seen & AGE_MOST) >= age && (seen & ~(uint32_t)AGE_MOST) == look(table, b);
+}
+
+/* Whether there is a bin that looks as it did `age` looks ago. */
+static bool has_idle(struct cpu_table *table, unsigned age, bool *left)
 {
 	bool found = false;
 
-	for (unsigned b = 1; b < near__table_bins(); b++)
-		found |= is_outgoing(table, b) && look(table, b) == table->seen[b];
-	for (unsigned b = 1; b < near__table_bins() && !found; b++)
-		table->seen[b] = look(table, b);
+	for (unsigned b = 1; b < near__table_bins(); b++) {
+		uint32_t now = look(table, b), seen = table->seen[b], looks = 0;
+
+		if (!is_occupied(table, b))
+			continue;
+		if ((seen & ~(uint32_t)AGE_MOST) == now)
+			looks = (seen & AGE_MOST) < AGE_MOST ? (seen & AGE_MOST) + 1 : AGE_MOST;
+		table->seen[b] = now | looks;
+		found |= looks >= age;
+		*left = true;
+	}
 	return found;
 }
 
-static size_t empty_idle(struct cpu_table *table)
+/* The bins are asked again, now that nobody else can use them. */
+static size_t empty_idle(struct cpu_table *table, unsigned age)
 {
 	size_t bytes = 0;
 
 	for (unsigned b = 1; b < near__table_bins(); b++) {
-		if (is_outgoing(table, b) && look(table, b) == table->seen[b])
-			bytes += empty_bin(table, b, send_home);
-		else
-			table->seen[b] = look(table, b);
+		if (is_idle(table, b, age))
+			bytes += empty_bin(table, b, true);
 	}
 	return bytes;
 }
 
 /* ---- tables one after the other -------------------------------------------------------------------- */
 
-static size_t with_table(struct cpu_table *table, size_t (*work)(struct cpu_table *))
+static size_t with_table(struct cpu_table *table, size_t (*work)(struct cpu_table *, unsigned), unsigned age)
 {
 	size_t bytes = 0;
 
 	if (near__mode == NEAR_MODE_LOCKED)
-		return work(table);
+		return work(table, age);
 	store_release(&CPU_BASE[table->cpu], near__stub->bins);	  /* D0 */
 	store_release(&LOCAL_BASE[table->cpu], near__stub->bins); /* D0 */
 	if (!near__membarrier_fence(table->cpu))
-		bytes = work(table);
+		bytes = work(table, age);
 	near__table_publish(table);
 	return bytes;
 }
 
-static size_t with_tables(bool (*wanted)(struct cpu_table *), size_t (*work)(struct cpu_table *))
+size_t near__drain_all(void)
 {
 	size_t bytes = 0;
 
@@ -149,22 +157,34 @@ static size_t with_tables(bool (*wanted)(struct cpu_table *), size_t (*work)(str
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		struct cpu_table *table = load_acquire(&near__table[cpu]);
 
-		if (table && (!wanted || wanted(table)))
-			bytes += with_table(table, work);
+		if (table)
+			bytes += with_table(table, empty_table, 0);
 	}
-	count_lossy(&near__drains, (uint64_t)!wanted);
+	count_lossy(&near__drains, 1ull);
 	lock_release(&near__drain_lock);
 	return bytes;
 }
 
-size_t near__drain_all(void)
+size_t near__drain_idle(unsigned age, bool *left)
 {
-	return with_tables(NULL, empty_table);
-}
+	size_t bytes = 0;
 
-size_t near__drain_idle(void)
-{
-	return near__nodes > 1 ? with_tables(has_idle, empty_idle) : 0;
+	if (near__mode == NEAR_MODE_EARLY)
+		return 0;
+	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
+		struct cpu_table *table = load_acquire(&near__table[cpu]);
+
+		if (!table)
+			continue;
+		if (!lock_try(&near__drain_lock)) {
+			*left = true;
+			return bytes;
+		}
+		if (has_idle(table, age, left))
+			bytes += with_table(table, empty_idle, age);
+		lock_release(&near__drain_lock);
+	}
+	return bytes;
 }
 
 void near__cache_after_fork(void)

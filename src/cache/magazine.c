@@ -7,7 +7,6 @@
  */
 #include <string.h>
 
-#include "base/conf.h"
 #include "cache/cache.h"
 #include "os/os.h"
 
@@ -34,13 +33,33 @@ static uintptr_t cursor_at(uint32_t index)
 	return (uintptr_t)pool_record(&near__magazines, index) + pool_slot(&near__magazines, index)->cursor;
 }
 
-static void push(struct stack *stack, uintptr_t cursor)
+/* What the slot remembers while the magazine is on a stack. */
+static void mark(uint32_t index, uint16_t cursor)
+{
+	store_relaxed(&pool_slot(&near__magazines, index)->cursor, cursor);
+}
+
+/* Counted before it can be popped, and not counted any more after it was: never below zero. */
+static void push(struct shelf *shelf, uintptr_t cursor)
 {
 	uint32_t index = index_of(cursor);
 
 	near_invariant(base_of(cursor) != (uintptr_t)near__nil_magazine);
-	pool_slot(&near__magazines, index)->cursor = (uint16_t)(cursor & (MAGAZINE_BYTES - 1));
-	near__stack_push(stack, &near__magazines, index);
+	mark(index, (uint16_t)(cursor & (MAGAZINE_BYTES - 1)));
+	fetch_add_relaxed(&shelf->held, 1u);
+	near__stack_push(&shelf->stack, &near__magazines, index);
+}
+
+static uint32_t pop(struct shelf *shelf)
+{
+	uint32_t index = stack_top(&shelf->stack) ? near__stack_pop(&shelf->stack, &near__magazines) : 0, left;
+
+	if (!index)
+		return 0;
+	left = fetch_sub_relaxed(&shelf->held, 1u) - 1;
+	if (left < load_relaxed(&shelf->least))
+		store_relaxed(&shelf->least, left);
+	return index;
 }
 
 /* ---- empty ones ----------------------------------------------------------------------------------- */
@@ -49,7 +68,14 @@ static uint32_t take_empty(unsigned node)
 {
 	if (!near__depot[node]) /* start-up failed half-way */
 		return 0;
-	return near__stack_pop(&near__depot[node]->empty, &near__magazines);
+	return pop(&near__depot[node]->empty);
+}
+
+static uint32_t take_cold(unsigned node)
+{
+	struct stack *cold = &near__depot[node]->cold;
+
+	return stack_top(cold) ? near__stack_pop(cold, &near__magazines) : 0;
 }
 
 uintptr_t near__magazine_take(unsigned node, unsigned own)
@@ -60,6 +86,8 @@ uintptr_t near__magazine_take(unsigned node, unsigned own)
 		index = take_empty(own);
 	for (unsigned any = 0; !index && any < near__nodes; any++)
 		index = take_empty(any);
+	if (!index && near__depot[own])
+		index = take_cold(own);
 	if (!index)
 		index = near__pool_take(&near__magazines, own);
 	return index ? (uintptr_t)pool_record(&near__magazines, index) : 0;
@@ -109,12 +137,7 @@ static uint64_t worth(unsigned bin, uintptr_t cursor)
 uintptr_t near__depot_pop(unsigned bin)
 {
 	struct depot *depot = near__depot[bin_node(bin)];
-	struct stack *stack = &depot->full[bin_class(bin)];
-
-	if (!stack_top(stack))
-		return 0;
-
-	uint32_t index = near__stack_pop(stack, &near__magazines);
+	uint32_t index = pop(&depot->full[bin_class(bin)]);
 
 	if (!index)
 		return 0;
@@ -156,27 +179,114 @@ void near__depot_push(unsigned bin, uintptr_t cursor)
 {
 	uint64_t bytes = load_relaxed(&near__depot[bin_node(bin)]->bytes);
 
-	if (magazine_is_empty(cursor) || bytes + worth(bin, cursor) > near__conf.depot_cache)
+	if (magazine_is_empty(cursor) || bytes + worth(bin, cursor) > near__cache_budget(near__depot_budget, bin_node(bin)))
 		near__depot_flush(bin, cursor);
 	else
 		keep_full(bin, cursor);
+}
+
+/* ---- giving back ---------------------------------------------------------------------------------- */
+
+/* Up to `most` full magazines of a bin into the spans. */
+static size_t flush_full(unsigned bin, uint32_t most)
+{
+	size_t bytes = 0;
+	uintptr_t cursor;
+
+	for (; most && (cursor = near__depot_pop(bin)); most--) {
+		size_t objects = (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes;
+
+		if (!near__depot_flush(bin, cursor))
+			break;
+		bytes += objects;
+	}
+	return bytes;
+}
+
+/* Of magazines in the hands of near__depot_chill; no cursor stands so high. */
+enum { IN_HAND = UINT16_MAX };
+
+static bool is_marked(uint32_t index)
+{
+	return load_relaxed(&pool_slot(&near__magazines, index)->cursor) == IN_HAND;
+}
+
+/* The magazines of a page, if all are in hand: their memory goes, and they are not marked any more. */
+static bool purge_page_of(uint32_t index)
+{
+	uintptr_t page = round_down((uintptr_t)pool_record(&near__magazines, index), near__os_page_size);
+	uintptr_t end = page + near__os_page_size;
+
+	if (page < (uintptr_t)pool_record(&near__magazines, index & ~(uint32_t)POOL_INDEX_MASK))
+		return false; /* the segment's header lies there too */
+	for (uintptr_t at = page; at < end; at += MAGAZINE_BYTES) {
+		if (!is_marked(index_of(at)))
+			return false;
+	}
+	if (near__os_purge((void *)page, near__os_page_size))
+		return false;
+	for (uintptr_t at = page; at < end; at += MAGAZINE_BYTES)
+		mark(index_of(at), 0);
+	return true;
+}
+
+size_t near__depot_chill(unsigned node, uint32_t most)
+{
+	struct stack hand = {0};
+	size_t bytes = 0;
+	uint32_t index;
+
+	for (; most && (index = take_empty(node)); most--) {
+		mark(index, IN_HAND);
+		near__stack_push(&hand, &near__magazines, index);
+	}
+	while ((index = near__stack_pop(&hand, &near__magazines))) {
+		if (is_marked(index) && purge_page_of(index))
+			bytes += near__os_page_size;
+		if (is_marked(index))
+			near__magazine_give((uintptr_t)pool_record(&near__magazines, index), node);
+		else
+			near__stack_push(&near__depot[node]->cold, &near__magazines, index);
+	}
+	return bytes;
 }
 
 size_t near__depot_trim(unsigned node)
 {
 	size_t bytes = 0;
 
+	for (unsigned class = 1; class <= CLASSES; class++)
+		bytes += flush_full(bin_of(node, class), UINT32_MAX);
+	return bytes;
+}
+
+/* How many magazines nobody needed during the last LOOKS looks. */
+static uint32_t surplus_of(struct shelf *shelf, unsigned look)
+{
+	uint32_t surplus = UINT32_MAX;
+
+	shelf->window[look % LOOKS] = load_relaxed(&shelf->least);
+	store_relaxed(&shelf->least, load_relaxed(&shelf->held));
+	for (unsigned i = 0; i < LOOKS; i++)
+		surplus = shelf->window[i] < surplus ? shelf->window[i] : surplus;
+	for (unsigned i = 0; i < LOOKS; i++)
+		shelf->window[i] -= surplus;
+	return surplus;
+}
+
+size_t near__depot_look(unsigned node, unsigned look, bool *left)
+{
+	struct depot *depot = near__depot[node];
+	size_t bytes = 0;
+	uint32_t surplus;
+
 	for (unsigned class = 1; class <= CLASSES; class++) {
-		unsigned bin = bin_of(node, class);
-		uintptr_t cursor;
-
-		while ((cursor = near__depot_pop(bin))) {
-			size_t objects = (size_t)near__magazine_count(cursor) * near__class[class].bytes;
-
-			if (!near__depot_flush(bin, cursor))
-				break;
-			bytes += objects;
-		}
+		surplus = surplus_of(&depot->full[class], look);
+		bytes += surplus ? flush_full(bin_of(node, class), surplus) : 0;
+		*left |= load_relaxed(&depot->full[class].held) != 0;
 	}
+	surplus = surplus_of(&depot->empty, look);
+	if (surplus)
+		near__depot_chill(node, surplus);
 	return bytes;
 }

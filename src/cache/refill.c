@@ -51,7 +51,8 @@ static unsigned wanted(struct cpu_table *table, unsigned bin)
 	want = load_relaxed(&table->want[bin]);
 	store_relaxed(&table->want[bin], (uint8_t)size_min(want * 2, class->capacity));
 	least = (unsigned)size_min(FLOOR_BYTES / class->bytes, want);
-	left = (int64_t)(near__percpu_budget >> (class->bytes > CLASS_TABLE_LARGEST)) - load_relaxed(&table->charged);
+	left = (int64_t)(near__cache_budget(near__percpu_budget, table->node) >> (class->bytes > CLASS_TABLE_LARGEST)) -
+	       load_relaxed(&table->charged);
 	if (left < (int64_t)want * class->bytes)
 		want = left > 0 ? (unsigned)((uint64_t)left / class->bytes) : 0;
 	return (unsigned)size_max(least, size_min(want, class->capacity));

@@ -5,14 +5,15 @@
  *
  * Chunks hang in buckets by their longest free run. A run is taken from the fullest of the first few chunks of
  * the lowest bucket that fits, first fit inside, so that whole chunks empty. All lists under the heap's chunk lock.
+ * Free pages stay as they are: whoever gives them back (purge.c) is only told when there are too many.
  */
-#include "heap/heap.h"
+#include "base/conf.h"
+#include "heap/limit.h"
+#include "heap/purge.h"
 #include "os/os.h"
 
 enum {
-	CANDIDATES = 8,	       /* chunks looked at in a bucket */
-	DIRTY_MOST = 32 << 20, /* bytes of dirty free pages of a node beyond which chunks are purged, */
-	PURGE_LEAST = 1 << 20, /* those that are empty or have this many */
+	CANDIDATES = 8, /* chunks looked at in a bucket */
 };
 
 POOL_DEFINE(near__chunks, sizeof(struct chunk), CACHE_LINE);
@@ -55,7 +56,7 @@ static void link_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t in
 	heap->nonempty |= 1ull << bucket;
 }
 
-static void unlink_chunk(struct chunk_heap *heap, struct chunk *chunk)
+void near__chunk_unlink(struct chunk_heap *heap, struct chunk *chunk)
 {
 	if (!chunk->longest)
 		return;
@@ -87,7 +88,7 @@ static unsigned find_run(const struct chunk *chunk, unsigned pages, unsigned ali
 
 static void recount(struct chunk *chunk)
 {
-	unsigned longest = 0, free = 0, at = near__bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+	unsigned longest = 0, free = 0, dirty = 0, at = near__bits_next_clear(chunk->used, 0, CHUNK_PAGES);
 
 	while (at < CHUNK_PAGES) {
 		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
@@ -96,9 +97,24 @@ static void recount(struct chunk *chunk)
 		longest = end - at > longest ? end - at : longest;
 		at = near__bits_next_clear(chunk->used, end, CHUNK_PAGES);
 	}
+	for (unsigned w = 0; w < CHUNK_WORDS; w++)
+		dirty += (unsigned)__builtin_popcountll(chunk->dirty[w] & ~chunk->used[w]);
 	near_invariant(free == CHUNK_PAGES - near__bits_count(chunk->used, 0, CHUNK_PAGES));
-	chunk->free = (uint16_t)free;
+	store_relaxed(&chunk->free, (uint16_t)free);
+	store_relaxed(&chunk->dirty_free, (uint16_t)dirty);
 	chunk->longest = (uint16_t)longest;
+}
+
+void near__chunk_settle(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
+{
+	size_t free = chunk->free, dirty = chunk->dirty_free;
+
+	recount(chunk);
+	link_chunk(heap, chunk, index);
+	store_relaxed(&heap->free_bytes, heap->free_bytes + (chunk->free - free) * MAP_PAGE);
+	store_relaxed(&heap->dirty_free, heap->dirty_free + (chunk->dirty_free - dirty) * MAP_PAGE);
+	if ((free == CHUNK_PAGES) != (chunk->free == CHUNK_PAGES))
+		near__region_count(chunk->region, free == CHUNK_PAGES);
 }
 
 /* The fullest fitting chunk among the first few of a bucket, and where in it. */
@@ -138,36 +154,38 @@ static uint32_t find_chunk(const struct chunk_heap *heap, unsigned pages, unsign
 static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 {
 	uint32_t index = near__pool_take(&near__chunks, node);
-	uintptr_t base;
 
 	if (!index)
 		return 0;
-	if (!near__region_carve(heap, node, &base)) {
+	struct chunk *chunk = chunk_at(index);
+
+	*chunk = (struct chunk){.node = (uint16_t)node, .free = CHUNK_PAGES, .longest = CHUNK_PAGES};
+	if (!near__region_carve(heap, node, index)) {
 		near__pool_give(&near__chunks, index);
 		return 0;
 	}
-
-	struct chunk *chunk = chunk_at(index);
-
-	*chunk = (struct chunk){.base = base, .node = (uint16_t)node, .free = CHUNK_PAGES, .longest = CHUNK_PAGES};
 	store_release(&chunk->in_use, (uint8_t)true);
 	link_chunk(heap, chunk, index);
+	store_relaxed(&heap->committed, heap->committed + CHUNK_BYTES);
+	store_relaxed(&heap->free_bytes, heap->free_bytes + CHUNK_BYTES);
 	return index;
 }
 
-/* The pages are about to be used. Returns how many of them may hold old data. */
-static unsigned take_dirt(struct chunk_heap *heap, struct chunk *chunk, unsigned at, unsigned pages)
+/* Free pages become used ones. Returns how many of them may hold old data. */
+static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages)
 {
+	struct chunk *chunk = chunk_at(index);
 	unsigned dirty = near__bits_count(chunk->dirty, at, pages);
 
-	near_invariant(heap->dirty_free >= (size_t)dirty * MAP_PAGE);
+	near__chunk_unlink(heap, chunk);
+	near__bits_set(chunk->used, at, pages);
 	near__bits_set(chunk->dirty, at, pages);
-	heap->dirty_free -= (size_t)dirty * MAP_PAGE;
+	near__chunk_settle(heap, chunk, index);
+	near__heap_note_taken(heap, (size_t)(pages - dirty) * MAP_PAGE);
 	return dirty;
 }
 
 static void release_later(struct chunk_heap *heap);
-static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages);
 
 /* What a span keeps of its memory. As in release_span, the record goes before the pages: a fork looks at it. */
 static void cut_span(struct span *span, size_t keep)
@@ -195,10 +213,19 @@ static void return_unclaimed(struct chunk_heap *heap, struct span *span, size_t 
 		return;
 	}
 	cut_span(span, keep);
-	release_run(heap, index, at, pages); /* may purge them once more */
-	heap->dirty_free -= (size_t)near__bits_count(chunk->dirty, at, pages) * MAP_PAGE;
+	near__chunk_unlink(heap, chunk);
+	near__bits_clear(chunk->used, at, pages);
 	near__bits_clear(chunk->dirty, at, pages);
+	near__chunk_settle(heap, chunk, index);
 	lock_release(&heap->lock);
+}
+
+/* Clean pages of a chunk, or of a new one, make the process larger. */
+static bool may_use(uint32_t index, unsigned at, unsigned pages)
+{
+	unsigned dirty = index ? near__bits_count(chunk_at(index)->dirty, at, pages) : 0;
+
+	return dirty == pages || near__limit_allows((size_t)(pages - dirty) * MAP_PAGE);
 }
 
 bool near__chunk_take(struct span *span, size_t align, enum span_state state, bool *zeroed)
@@ -212,22 +239,19 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 
 	uint32_t index = find_chunk(heap, pages, (unsigned)(align / MAP_PAGE), &at);
 
-	if (!index)
+	if (!may_use(index, at, pages))
+		index = 0;
+	else if (!index)
 		index = make_chunk(heap, span->node); /* starts at a multiple of any alignment, page 0 */
 	if (index) {
-		struct chunk *chunk = chunk_at(index);
-
-		unlink_chunk(heap, chunk);
-		near__bits_set(chunk->used, at, pages);
-		dirty = take_dirt(heap, chunk, at, pages);
-		recount(chunk);
-		link_chunk(heap, chunk, index);
-		span->start = chunk->base + (size_t)at * MAP_PAGE;
+		dirty = take_pages(heap, index, at, pages);
+		span->start = chunk_at(index)->base + (size_t)at * MAP_PAGE;
 		span->chunk = index;
 		store_release(&span->state, (uint32_t)state);
 	}
 	lock_release(&heap->lock);
-	*zeroed = !dirty;
+	/* What went lazily may come back as it was. */
+	*zeroed = !dirty && near__conf.purge == CONF_PURGE_NOW;
 	if (index && dirty < pages && near__numa_claim((void *)span->start, span->bytes, span->node)) {
 		return_unclaimed(heap, span, 0);
 		return false;
@@ -237,52 +261,15 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 
 /* ---- giving memory back; under the lock ----------------------------------------------------------- */
 
-static size_t dirty_free_of(const struct chunk *chunk)
-{
-	unsigned pages = 0;
-
-	for (unsigned w = 0; w < CHUNK_WORDS; w++)
-		pages += (unsigned)__builtin_popcountll(chunk->dirty[w] & ~chunk->used[w]);
-	return (size_t)pages * MAP_PAGE;
-}
-
-/* Purges the dirty free pages of a chunk, whole kernel pages only. */
-static void purge_chunk(struct chunk_heap *heap, struct chunk *chunk)
-{
-	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), at = 0;
-
-	while ((at = near__bits_next_clear(chunk->used, at, CHUNK_PAGES)) < CHUNK_PAGES) {
-		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
-		unsigned from = (unsigned)round_up(at, grain), to = (unsigned)round_down(end, grain);
-
-		at = end;
-		if (from >= to)
-			continue;
-		/* Only from the first to the last dirty page of the run. */
-		from = (unsigned)round_down(near__bits_next_set(chunk->dirty, from, to), grain);
-		while (to > from && !near__bits_any(chunk->dirty, to - grain, grain))
-			to -= grain;
-		if (from >= to ||
-		    near__os_purge((void *)(chunk->base + (size_t)from * MAP_PAGE), (size_t)(to - from) * MAP_PAGE))
-			continue;
-		heap->dirty_free -= (size_t)near__bits_count(chunk->dirty, from, to - from) * MAP_PAGE;
-		near__bits_clear(chunk->dirty, from, to - from);
-		heap->given_back += (size_t)(to - from) * MAP_PAGE;
-	}
-}
-
 static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages)
 {
 	struct chunk *chunk = chunk_at(index);
 
 	near_invariant(near__bits_count(chunk->used, at, pages) == pages);
-	unlink_chunk(heap, chunk);
+	near__chunk_unlink(heap, chunk);
 	near__bits_clear(chunk->used, at, pages);
-	recount(chunk);
-	link_chunk(heap, chunk, index);
-	heap->dirty_free += (size_t)pages * MAP_PAGE;
-	if (heap->dirty_free > DIRTY_MOST && (chunk->free == CHUNK_PAGES || dirty_free_of(chunk) >= PURGE_LEAST))
-		purge_chunk(heap, chunk);
+	near__chunk_settle(heap, chunk, index);
+	near__heap_wish(chunk->node);
 }
 
 /* The state goes first: the child of a fork marks as used what spans say that they have. */
@@ -321,15 +308,9 @@ void near__chunk_give(struct span *span, uint32_t index)
 /* The pages behind the run, if they are free. Under the lock. */
 static bool extend(struct chunk_heap *heap, struct span *span, unsigned from, unsigned pages, unsigned *dirty)
 {
-	struct chunk *chunk = chunk_at(span->chunk);
-
-	if (near__bits_any(chunk->used, from, pages))
+	if (near__bits_any(chunk_at(span->chunk)->used, from, pages) || !may_use(span->chunk, from, pages))
 		return false;
-	unlink_chunk(heap, chunk);
-	near__bits_set(chunk->used, from, pages);
-	*dirty = take_dirt(heap, chunk, from, pages);
-	recount(chunk);
-	link_chunk(heap, chunk, span->chunk);
+	*dirty = take_pages(heap, span->chunk, from, pages);
 	return true;
 }
 
@@ -358,76 +339,6 @@ bool near__chunk_resize(struct span *span, size_t bytes)
 	return false;
 }
 
-/* ---- trim ----------------------------------------------------------------------------------------- */
-
-static bool belongs(const struct chunk *chunk, unsigned node)
-{
-	return chunk && load_acquire(&chunk->in_use) && chunk->node == node;
-}
-
-/* Unmaps an empty chunk. The region keeps a hole there. False: the kernel refuses, and all is as before. */
-static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
-{
-	size_t dirty = dirty_free_of(chunk);
-
-	unlink_chunk(heap, chunk);
-	store_release(&chunk->in_use, (uint8_t)false);
-	compiler_barrier();
-	if (near__os_unmap((void *)chunk->base, CHUNK_BYTES)) {
-		store_release(&chunk->in_use, (uint8_t)true);
-		link_chunk(heap, chunk, index);
-		return false;
-	}
-	heap->dirty_free -= dirty;
-	heap->given_back += dirty;
-	heap->reserved -= CHUNK_BYTES;
-	return true;
-}
-
-size_t near__chunk_trim(unsigned node, size_t keep)
-{
-	struct chunk_heap *heap = heap_of(node);
-	size_t before = load_relaxed(&heap->given_back);
-	uint32_t end = near__pool_end(&near__chunks);
-
-	for (uint32_t i = 1; i < end && load_relaxed(&heap->dirty_free) > keep; i++) {
-		struct chunk *chunk = near__pool_peek(&near__chunks, i);
-		bool gone = false;
-
-		if (!belongs(chunk, node) || !lock_acquire(&heap->lock))
-			continue;
-		release_later(heap);
-		if (belongs(chunk, node)) /* still, now that the lock is held */
-			purge_chunk(heap, chunk);
-		/* Locked pages cannot be purged (EINVAL), but unmapped. */
-		if (belongs(chunk, node) && chunk->free == CHUNK_PAGES && dirty_free_of(chunk))
-			gone = unmap_chunk(heap, chunk, i);
-		lock_release(&heap->lock);
-		if (gone)
-			near__pool_give(&near__chunks, i);
-	}
-	return load_relaxed(&heap->given_back) - before;
-}
-
-void near__chunk_release(unsigned node)
-{
-	struct chunk_heap *heap = heap_of(node);
-	uint32_t end = near__pool_end(&near__chunks);
-
-	for (uint32_t i = 1; i < end; i++) {
-		struct chunk *chunk = near__pool_peek(&near__chunks, i);
-		bool gone = false;
-
-		if (!belongs(chunk, node) || load_relaxed(&chunk->free) != CHUNK_PAGES || !lock_acquire(&heap->lock))
-			continue;
-		if (chunk->free == CHUNK_PAGES && belongs(chunk, node))
-			gone = unmap_chunk(heap, chunk, i);
-		lock_release(&heap->lock);
-		if (gone)
-			near__pool_give(&near__chunks, i);
-	}
-}
-
 /* ---- the child of a fork -------------------------------------------------------------------------- */
 
 void near__chunk_rebuild(unsigned node)
@@ -436,7 +347,7 @@ void near__chunk_rebuild(unsigned node)
 	uint32_t chunks = near__pool_end(&near__chunks), spans = near__pool_end(&near__spans);
 
 	heap->nonempty = 0;
-	heap->dirty_free = 0;
+	heap->committed = heap->free_bytes = heap->dirty_free = 0;
 	for (unsigned i = 0; i < CHUNK_BUCKETS; i++)
 		heap->first[i] = 0;
 	for (uint32_t i = 1; i < chunks; i++) {
@@ -457,13 +368,20 @@ void near__chunk_rebuild(unsigned node)
 		near__bits_set(chunk->used, at, (unsigned)(span->bytes / MAP_PAGE));
 		near__bits_set(chunk->dirty, at, (unsigned)(span->bytes / MAP_PAGE));
 	}
+	/* The thread that came along may be the one that gives them back; else they are free again, and dirty still. */
+	if (heap->lent.pages && near__purger_survives)
+		near__bits_set(chunk_at(heap->lent.chunk)->used, heap->lent.at, heap->lent.pages);
+	else
+		heap->lent.pages = 0;
+	near__region_rebuild(heap, node);
 	for (uint32_t i = 1; i < chunks; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
-		if (chunk && chunk->in_use && chunk->node == node) {
-			recount(chunk);
-			link_chunk(heap, chunk, i);
-			heap->dirty_free += dirty_free_of(chunk);
-		}
+		if (!chunk || !chunk->in_use || chunk->node != node)
+			continue;
+		chunk->free = chunk->dirty_free = 0;
+		near__region_count(chunk->region, true); /* busy until it is settled */
+		near__chunk_settle(heap, chunk, i);
+		heap->committed += CHUNK_BYTES;
 	}
 }

@@ -3,12 +3,13 @@
 /*
  * The data model of a node's heap: regions, chunks, spans, extents.
  *
- *     region   address space of one node, committed chunk by chunk from the bottom
+ *     region   address space of one node, committed chunk by chunk from the bottom; unmapped when nothing of it is used
  *     chunk    2 MiB of it, 512 pages, handed out as runs of pages
  *     span     a run that holds objects of one class, or one large block; or a mapping of its own
  *     extent   such a mapping after its block was freed, kept for the next
  *
- * Every lock below is taken alone: no function holds two. Each guards data that can be derived anew from the span
+ * Every lock below is taken alone, but for the purge lock, which whoever gives memory back takes first, and holds beside
+ * one of the others at a time. Each guards data that can be derived anew from the span
  * records, whose `state` is the authority on who owns what. So a fork takes no lock at all: the child looks which
  * locks were held by threads that did not come along, breaks them and rebuilds what they guard (rebuild.c). For
  * that the stores to a record come before the store to its state, which is the last in a critical section that
@@ -54,12 +55,15 @@ struct span {
 	uint16_t fresh;	     /* objects handed out at least once; beyond it nothing was ever touched by us */
 	uint16_t low;	     /* below this many used objects it belongs in a lower bucket */
 	uint8_t bucket;
-	uint8_t listed; /* on its span list: neither full nor in somebody's hands */
-	uint8_t purged; /* its free pages were given back, and no object since */
+	uint8_t listed;	 /* on its span list: neither full nor in somebody's hands */
+	uint8_t age;	 /* looks since an object came or went; SPAN_PURGED: its free pages were given back since */
+	uint8_t purging; /* its free pages are being given back: unlisted, it takes objects back and hands none out */
 	uint64_t free[SPAN_WORDS] ALIGNED(CACHE_LINE);
 };
 
 _Static_assert(sizeof(struct span) == 192, "three lines: the header and the bitmap");
+
+enum { SPAN_PURGED = UINT8_MAX };
 
 /* Spans of one class on one node that have a free object, by fullness: bucket i holds i/8 to (i+1)/8. LIFO. */
 struct span_list {
@@ -68,36 +72,63 @@ struct span_list {
 	uint32_t first[SPAN_BUCKETS];
 } ALIGNED(CACHE_LINE);
 
-/* Invariant: `free` clear bits in used; no dirty bit beyond what was committed. */
+/* Invariant: `free` clear bits in used; `dirty_free` of them set in dirty; no dirty bit beyond what was committed. */
 struct chunk {
 	uintptr_t base;
 	uint32_t next, prev; /* in its bucket */
+	uint32_t region;     /* index of its record */
+	uint32_t sibling;    /* the chunk that was carved before it from the same region */
 	uint16_t node;
-	uint16_t free;	  /* pages */
-	uint16_t longest; /* run of free pages */
+	uint16_t free;	     /* pages */
+	uint16_t longest;    /* run of free pages */
+	uint16_t dirty_free; /* free pages that are dirty */
 	uint8_t bucket;
 	uint8_t in_use; /* the record is filled in */
+	uint8_t huge;	/* the kernel was asked for a huge page */
 	uint64_t used[CHUNK_WORDS];
 	uint64_t dirty[CHUNK_WORDS]; /* pages that may hold something else than zeros, or be resident */
 };
 
-/* Regions are kept in an append-only list, the newest first. */
+/* In a list by node, the newest first. Invariant: `busy` of its chunks have a used page. */
 struct region {
-	struct region *next;
 	uintptr_t base;
 	size_t bytes;
-	size_t carved; /* bytes committed as chunks, from the bottom */
+	size_t carved;	/* bytes committed as chunks, from the bottom */
+	uint32_t next;
+	uint32_t chunks; /* index of the newest; they are linked by `sibling` */
+	uint32_t busy;
+	uint16_t node;
+	uint8_t in_use;
+	uint8_t holes; /* chunks of it were unmapped, and others may live there */
+	uint8_t age;   /* looks since it was busy */
 };
 
+/* A run of free pages that is out of circulation, marked as used, while it is given back without the lock. */
+struct lent {
+	uint32_t chunk;
+	uint16_t at, pages; /* 0 pages: none */
+};
+
+/*
+ * Invariant: free_bytes and dirty_free are the sums over the node's chunks. What is retained, dirty_free and the
+ * extents, should not exceed near__heap_allowance.
+ */
 struct chunk_heap {
 	struct lock lock;
-	struct stack later; /* spans whose pages a signal handler could not give back */
-	uint64_t nonempty;  /* bit per bucket */
+	struct stack later ALIGNED(CACHE_LINE_PAIR); /* spans whose pages a signal handler could not give back */
+	uint64_t nonempty ALIGNED(CACHE_LINE_PAIR);  /* bit per bucket */
 	uint32_t first[CHUNK_BUCKETS];
-	struct region *regions;
+	uint32_t regions; /* the newest; its index */
+	struct lent lent;
 	size_t reserved;   /* address space of all regions */
+	size_t committed;  /* bytes of all chunks */
+	size_t free_bytes; /* of free pages, dirty or not */
 	size_t dirty_free; /* bytes of free pages that are dirty */
-	size_t given_back; /* bytes purged or unmapped so far */
+	size_t given_back; /* bytes purged or unmapped so far, */
+	size_t gone;	   /* and of these, what was not taken again */
+	size_t regretted;  /* what was taken again: may be retained the next time */
+	unsigned density;  /* of 256 pages in use, so many are resident; sampled by who holds the purge lock */
+	uint32_t sampled;  /* the chunk looked at last */
 } ALIGNED(CACHE_LINE_PAIR);
 
 /* A node that memory is taken from; and how much, when it stood in for another (lossy counts). */
@@ -106,7 +137,7 @@ struct source {
 	uint64_t blocks, bytes;
 };
 
-/* Freed mappings, newest first. */
+/* Freed mappings, newest first. Neighbours are one. */
 struct extent_list {
 	struct lock lock;
 	uint32_t first, last;
@@ -118,11 +149,14 @@ struct heap {
 	struct span_list spans[CLASSES + 1];
 	struct chunk_heap chunks;
 	struct extent_list extents;
+	size_t span_bytes ALIGNED(CACHE_LINE); /* of all spans of objects, */
+	size_t object_bytes;		       /* and of the objects that the program or caches have; */
+	size_t object_high;		       /* the most since caches were emptied for want of them; lossy */
 	unsigned sources;
 	struct source *source; /* by distance, itself first */
 };
 
-extern struct pool near__spans, near__chunks;
+extern struct pool near__spans, near__chunks, near__regions;
 extern unsigned near__nodes; /* heaps that exist */
 extern struct heap *near__heap[OS_MAX_NODES];
 
@@ -151,10 +185,12 @@ unsigned near__span_give(unsigned class, void *const *objects, unsigned n, const
 /* The start of the object that `address` points into, and whether it has been handed out; 0 when it has not. */
 uintptr_t near__span_object(const struct span *span, uintptr_t address);
 
-/* Gives empty spans back to the chunks, and to the kernel whole free pages of the others. Returns the latter's bytes. */
-size_t near__span_trim(unsigned node);
+/* Gives the spans of which nothing is used, and which lay on the list for `age` looks, back to the chunks. */
+void near__span_release_empty(unsigned node, unsigned age);
 
-/* Links what the records say; only in the child of a fork, for a list whose lock was orphaned. */
+/* Takes a listed span off its list, under its lock. Call before `used` changes from or to 0. */
+void near__span_unlink(struct span_list *list, struct span *span);
+/* Links what the record says, unless the span is being purged or full. Under the list's lock; the span is not listed. */
 void near__span_relink(struct span_list *list, struct span *span, uint32_t index);
 
 /* ---- chunk.c, region.c ---------------------------------------------------------------------------- */
@@ -168,12 +204,11 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 void near__chunk_give(struct span *span, uint32_t index);
 /* Grows or shrinks a run in place to `bytes`. */
 bool near__chunk_resize(struct span *span, size_t bytes);
-/* Gives the memory of free pages back until at most about `keep` bytes of them stay. Returns bytes. */
-size_t near__chunk_trim(unsigned node, size_t keep);
-/* Unmaps the chunks of which nothing is used: their address space is wanted elsewhere. */
-void near__chunk_release(unsigned node);
-/* A new chunk, committed, from the node's regions; false when none can be had. Under the chunk lock. */
-bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base);
+/*
+ * A new chunk, committed, from the node's regions: says where it is in the record of this index. False: none can be had.
+ * Under the chunk lock.
+ */
+bool near__region_carve(struct chunk_heap *heap, unsigned node, uint32_t chunk);
 void near__chunk_rebuild(unsigned node);
 /* Binds regions that were made before the nodes were known, and moves what is in them already. */
 void near__region_bind(unsigned node);
@@ -188,9 +223,6 @@ void near__large_bind(void);
 bool near__large_free(struct span *span, uint32_t index);
 /* The block at its new size, moved or not; NULL and nothing changed when that needs a copy. */
 void *near__large_resize(struct span *span, uint32_t index, size_t bytes);
-size_t near__extent_trim(unsigned node, size_t keep);
-void near__extent_relink(struct extent_list *list, struct span *span, uint32_t index);
-
 /* Bytes that a large block of this size takes; 0 when it overflows. */
 size_t near__large_bytes(size_t size);
 

@@ -1,21 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Large blocks: a run of a chunk up to 1 MiB, beyond it a mapping of its own, kept for a while when freed.
+ * Large blocks: a run of a chunk up to 1 MiB, beyond it a mapping of its own.
  *
  * Only the first page of a large block is in the page map. The way through a fresh mapping takes no lock at all,
  * so it is also what a signal handler falls back to that interrupted the allocator under a lock.
  */
 #include <errno.h>
 
-#include "base/conf.h"
-#include "heap/heap.h"
+#include "heap/extent.h"
+#include "heap/limit.h"
+#include "heap/purge.h"
 #include "os/os.h"
-
-enum {
-	EXTENTS_MOST = 256,
-	WASTE_SHARE = 8, /* an extent may be larger than asked for by one part in this many */
-};
 
 static struct span *span_at(uint32_t index)
 {
@@ -29,130 +25,15 @@ size_t near__large_bytes(size_t size)
 	return size > (size_t)PTRDIFF_MAX - page ? 0 : round_up(size_max(size, 1), page);
 }
 
-/* ---- kept extents --------------------------------------------------------------------------------- */
-
-static void link_extent(struct extent_list *list, struct span *span, uint32_t index)
-{
-	span->next = list->first;
-	span->prev = 0;
-	if (list->first)
-		span_at(list->first)->prev = index;
-	else
-		list->last = index;
-	list->first = index;
-	list->count++;
-	list->bytes += span->bytes;
-}
-
-static void unlink_extent(struct extent_list *list, struct span *span)
-{
-	if (span->prev)
-		span_at(span->prev)->next = span->next;
-	else
-		list->first = span->next;
-	if (span->next)
-		span_at(span->next)->prev = span->prev;
-	else
-		list->last = span->prev;
-	list->count--;
-	list->bytes -= span->bytes;
-}
-
-void near__extent_relink(struct extent_list *list, struct span *span, uint32_t index)
-{
-	link_extent(list, span, index);
-}
-
-/* The best fitting extent of at least `bytes`, a block from now on; 0: none. */
-static uint32_t take_extent(unsigned node, size_t bytes, size_t align)
-{
-	struct extent_list *list = &near__heap[node]->extents;
-	uint32_t best = 0;
-
-	if (!load_relaxed(&list->count) || !lock_acquire(&list->lock))
-		return 0;
-	for (uint32_t i = list->first; i; i = span_at(i)->next) {
-		const struct span *span = span_at(i);
-
-		if (span->bytes < bytes || span->bytes - bytes > bytes / WASTE_SHARE || span->start & (align - 1))
-			continue;
-		if (!best || span->bytes < span_at(best)->bytes)
-			best = i;
-	}
-	if (best) {
-		unlink_extent(list, span_at(best));
-		store_release(&span_at(best)->state, (uint32_t)SPAN_MAPPED); /* nobody but us knows the address */
-	}
-	lock_release(&list->lock);
-	return best;
-}
-
-/* What can not be unmapped (the kernel's limit of mappings) is purged and kept instead; false then. */
-static bool drop_mapping(uint32_t index)
-{
-	struct span *span = span_at(index);
-
-	if (near__os_unmap((void *)span->start, span->bytes)) {
-		if (!near__topology.strict) /* then nobody would claim it again */
-			near__os_purge((void *)span->start, span->bytes);
-		return false;
-	}
-	store_release(&span->state, (uint32_t)SPAN_UNUSED);
-	near__pool_give(&near__spans, index);
-	return true;
-}
-
-static void keep_mapping(uint32_t index)
-{
-	struct extent_list *list = &near__heap[span_at(index)->node]->extents;
-
-	if (!lock_acquire(&list->lock)) {
-		if (!drop_mapping(index)) /* in a signal handler, under the lock, at the limit of mappings */
-			fetch_add_relaxed(&near__heap_lost, 1ull);
-		return;
-	}
-	store_release(&span_at(index)->state, (uint32_t)SPAN_EXTENT);
-	link_extent(list, span_at(index), index);
-	lock_release(&list->lock);
-}
-
-static uint32_t oldest_extent(struct extent_list *list, size_t keep)
-{
-	uint32_t index = 0;
-
-	if (!lock_acquire(&list->lock))
-		return 0;
-	if (list->last && (list->bytes > keep || list->count > EXTENTS_MOST)) {
-		index = list->last;
-		unlink_extent(list, span_at(index));
-		store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
-	}
-	lock_release(&list->lock);
-	return index;
-}
-
-size_t near__extent_trim(unsigned node, size_t keep)
-{
-	struct extent_list *list = &near__heap[node]->extents;
-	size_t bytes = 0;
-	uint32_t index;
-
-	while (load_relaxed(&list->count) && (index = oldest_extent(list, keep))) {
-		bytes += span_at(index)->bytes;
-		if (!drop_mapping(index)) {
-			keep_mapping(index);
-			break;
-		}
-	}
-	return bytes;
-}
-
 /* ---- blocks --------------------------------------------------------------------------------------- */
 
 static bool take_mapping(struct span *span, size_t align)
 {
-	void *start = near__os_map(span->bytes, size_max(align, near__os_page_size));
+	void *start;
 
+	if (!near__limit_allows(span->bytes))
+		return false;
+	start = near__os_map(span->bytes, size_max(align, near__os_page_size));
 	if (!start)
 		return false;
 	if (!near__pagemap_cover((uintptr_t)start, MAP_PAGE)) {
@@ -166,6 +47,7 @@ static bool take_mapping(struct span *span, size_t align)
 	}
 	span->start = (uintptr_t)start;
 	store_release(&span->state, (uint32_t)SPAN_MAPPED);
+	near__limit_note_mapped(span->bytes, true);
 	return true;
 }
 
@@ -185,9 +67,11 @@ void *near__large_alloc(size_t size, size_t align, unsigned node, bool *zeroed)
 	*zeroed = false;
 	align = size_max(align, MAP_PAGE);
 	if (bytes > RUN_LARGEST)
-		index = take_extent(node, bytes, align);
-	if (index)
+		index = near__extent_take(node, bytes, align);
+	if (index) {
+		near__limit_note_mapped(span_at(index)->bytes, true);
 		return publish(span_at(index), index);
+	}
 
 	index = near__pool_take(&near__spans, node);
 	if (!index)
@@ -229,14 +113,8 @@ bool near__large_free(struct span *span, uint32_t index)
 		near__chunk_give(span, index);
 		return true;
 	}
-
-	size_t most = near__conf.extent_cache;
-	unsigned node = span->node;
-
-	if (span->bytes <= most || !drop_mapping(index)) {
-		keep_mapping(index);
-		near__extent_trim(node, most);
-	}
+	near__limit_note_mapped(span->bytes, false);
+	near__extent_give(index);
 	return true;
 }
 
@@ -297,7 +175,8 @@ static void *remap(struct span *span, uint32_t index, size_t bytes)
 
 void *near__large_resize(struct span *span, uint32_t index, size_t size)
 {
-	size_t bytes = near__large_bytes(size);
+	size_t bytes = near__large_bytes(size), before = span->bytes;
+	void *block;
 
 	if (!bytes)
 		return NULL;
@@ -305,5 +184,12 @@ void *near__large_resize(struct span *span, uint32_t index, size_t size)
 		return (void *)span->start;
 	if (span->state == SPAN_RUN)
 		return bytes <= RUN_LARGEST && near__chunk_resize(span, bytes) ? (void *)span->start : NULL;
-	return bytes > RUN_LARGEST ? remap(span, index, bytes) : NULL;
+	if (bytes <= RUN_LARGEST || (bytes > before && !near__limit_allows(bytes - before)))
+		return NULL;
+	/* The old place may vanish: first out of the sight of walkers, then not while there are some. */
+	store_release(&span->state, (uint32_t)SPAN_HELD);
+	block = near__walk_none() ? remap(span, index, bytes) : NULL;
+	near__limit_note_mapped(span->bytes - before, true);
+	store_release(&span->state, (uint32_t)SPAN_MAPPED);
+	return block;
 }

@@ -7,7 +7,8 @@
  * what a dead thread held a lock for is in some state between two of its stores, and everything but the span
  * records can be computed from those. What the thread had in its hands is lost to the child, and nothing else.
  */
-#include "heap/heap.h"
+#include "heap/extent.h"
+#include "heap/purge.h"
 #include "meta/arena.h"
 #include "os/os.h"
 
@@ -86,8 +87,34 @@ static void relink_extents(struct heap *heap, unsigned node)
 	}
 }
 
+/*
+ * What a dead purger had out of circulation without holding the lock of what it belongs to. Nobody else is about yet, so
+ * a lock that is free need not be taken; where the thread that came along holds it, the memory stays out.
+ */
+static void take_back_purged(void)
+{
+	struct span *span = near__purging_span ? pool_record(&near__spans, near__purging_span) : NULL;
+
+	for (unsigned node = 0; node < near__nodes; node++) {
+		struct chunk_heap *heap = &near__heap[node]->chunks;
+
+		if (heap->lent.pages && !load_relaxed(&heap->lock.word))
+			near__chunk_rebuild(node);
+	}
+	near__purging_span = 0;
+	if (!span || !span->purging)
+		return;
+	span->purging = false;
+	if (!load_relaxed(&near__heap[span->node]->spans[span->class].lock.word))
+		relink_spans(near__heap[span->node], span->node, span->class);
+}
+
 void near__heap_after_fork(void)
 {
+	bool purger_died;
+
+	near__purger_survives = lock_is_survivors(&near__purge_lock);
+	purger_died = lock_inherit(&near__purge_lock);
 	if (lock_inherit(&first_lock))
 		lock_release(&first_lock);
 	for (unsigned node = 0; node < near__nodes; node++) {
@@ -107,6 +134,10 @@ void near__heap_after_fork(void)
 				lock_release(&heap->spans[class].lock);
 			}
 		}
+	}
+	if (purger_died) {
+		take_back_purged();
+		lock_release(&near__purge_lock);
 	}
 }
 

@@ -3,69 +3,300 @@
 /*
  * Regions: address space of one node, reserved without memory, bound to the node once and committed chunk by
  * chunk from the bottom, so that each costs two mappings of the kernel's whatever it grows to.
+ *
+ * A region goes when nothing of it is used. It is unlinked with its chunks under the lock, and unmapped without it when
+ * all walkers that may still read it have left.
  */
-#include "heap/heap.h"
-#include "meta/arena.h"
+#include "base/conf.h"
+#include "heap/purge.h"
 #include "os/os.h"
 
 enum { REGION_FIRST = 64 << 20 };
 #define REGION_LARGEST (64 * GIB)
 
-/* As much as was reserved so far, within limits, and what can be had of it. */
-static struct region *reserve(struct chunk_heap *heap, unsigned node)
+POOL_DEFINE(near__regions, sizeof(struct region), CACHE_LINE);
+
+static struct region *region_at(uint32_t index)
+{
+	return pool_record(&near__regions, index);
+}
+
+static struct chunk *chunk_at(uint32_t index)
+{
+	return pool_record(&near__chunks, index);
+}
+
+/* As much as was reserved so far, within limits, and what can be had of it. 0: none. */
+static uint32_t reserve(struct chunk_heap *heap, unsigned node)
 {
 	size_t bytes = size_min(size_max(heap->reserved, REGION_FIRST), REGION_LARGEST);
 	size_t allowed = near__os_address_limit() / 8;
-	struct region *region = NULL;
+	uint32_t index = 0;
 	void *base = NULL;
 
 	bytes = size_max(size_min(bytes, round_down(allowed, CHUNK_BYTES)), CHUNK_BYTES);
 	while (!(base = near__os_reserve(bytes, CHUNK_BYTES)) && bytes > CHUNK_BYTES)
 		bytes = round_down(bytes / 2, CHUNK_BYTES);
 	if (!base)
-		return NULL;
-	/* The record comes last: records are never given back, and this may fail again and again. */
+		return 0;
 	if (near__pagemap_cover((uintptr_t)base, bytes))
-		region = near__arena_alloc(sizeof(*region), CACHE_LINE, node);
-	if (!region) {
+		index = near__pool_take(&near__regions, node);
+	if (!index) {
 		near__os_unmap(base, bytes);
-		return NULL;
+		return 0;
 	}
 	near__numa_bind(base, bytes, node);
-	region->base = (uintptr_t)base;
-	region->bytes = bytes;
-	region->next = heap->regions;
+	*region_at(index) = (struct region){
+		.base = (uintptr_t)base, .bytes = bytes, .next = heap->regions, .node = (uint16_t)node};
+	store_release(&region_at(index)->in_use, (uint8_t)true);
 	heap->reserved += bytes;
-	store_release(&heap->regions, region);
-	return region;
+	heap->regions = index;
+	return index;
 }
 
 void near__region_bind(unsigned node)
 {
-	const struct region *region = load_acquire(&near__heap[node]->chunks.regions);
+	uint32_t end = near__pool_end(&near__regions);
 
-	for (; region; region = region->next)
-		near__numa_move((void *)region->base, region->bytes, node);
+	for (uint32_t i = 1; i < end; i++) {
+		const struct region *region = near__pool_peek(&near__regions, i);
+
+		if (region && load_acquire(&region->in_use) && region->node == node)
+			near__numa_move((void *)region->base, region->bytes, node);
+	}
 }
 
-static bool has_room(const struct region *region)
+static bool has_room(uint32_t index)
 {
-	return region && region->bytes - region->carved >= CHUNK_BYTES;
+	return index && region_at(index)->bytes - region_at(index)->carved >= CHUNK_BYTES;
 }
 
-static bool carve_from(struct region *region, uintptr_t *base)
+static bool carve_from(uint32_t index, uint32_t chunk)
 {
-	*base = region->base + region->carved;
-	if (near__os_commit((void *)*base, CHUNK_BYTES))
+	struct region *region = region_at(index);
+	uintptr_t base = region->base + region->carved;
+
+	if (near__os_commit((void *)base, CHUNK_BYTES))
 		return false;
-	region->carved += CHUNK_BYTES;
+	store_relaxed(&region->carved, region->carved + CHUNK_BYTES);
+	chunk_at(chunk)->base = base;
+	chunk_at(chunk)->region = index;
+	chunk_at(chunk)->sibling = region->chunks;
+	region->chunks = chunk;
 	return true;
 }
 
-bool near__region_carve(struct chunk_heap *heap, unsigned node, uintptr_t *base)
+bool near__region_carve(struct chunk_heap *heap, unsigned node, uint32_t chunk)
 {
 	/* Only the newest can have room: a region is left for good when it is full. */
-	struct region *region = has_room(heap->regions) ? heap->regions : reserve(heap, node);
+	uint32_t index = has_room(heap->regions) ? heap->regions : reserve(heap, node);
 
-	return region && carve_from(region, base);
+	return index && carve_from(index, chunk);
+}
+
+void near__region_count(uint32_t region, bool busier)
+{
+	store_relaxed(&region_at(region)->busy, region_at(region)->busy + (busier ? 1u : -1u));
+}
+
+/* ---- giving back; see purge.h ----------------------------------------------------------------------- */
+
+/* What a chunk adds to the sums of its heap; it is whole and free. */
+static void add_chunk(struct chunk_heap *heap, const struct chunk *chunk, bool there)
+{
+	size_t sign = there ? 1 : (size_t)-1;
+
+	store_relaxed(&heap->committed, heap->committed + sign * CHUNK_BYTES);
+	store_relaxed(&heap->free_bytes, heap->free_bytes + sign * CHUNK_BYTES);
+	store_relaxed(&heap->dirty_free, heap->dirty_free + sign * chunk->dirty_free * MAP_PAGE);
+	store_relaxed(&heap->reserved, heap->reserved + sign * CHUNK_BYTES);
+}
+
+static void hide_chunk(struct chunk_heap *heap, struct chunk *chunk)
+{
+	near__chunk_unlink(heap, chunk);
+	store_release(&chunk->in_use, (uint8_t)false);
+	add_chunk(heap, chunk, false);
+	compiler_barrier();
+}
+
+/* The kernel has refused to unmap it. */
+static void show_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
+{
+	add_chunk(heap, chunk, true);
+	store_release(&chunk->in_use, (uint8_t)true);
+	near__chunk_settle(heap, chunk, index);
+}
+
+static void note_gone(struct chunk_heap *heap, size_t bytes)
+{
+	store_relaxed(&heap->given_back, heap->given_back + bytes);
+	store_relaxed(&heap->gone, heap->gone + bytes);
+}
+
+/* An idle region, unlinked with its chunks; 0: there is none. Under the lock. */
+static uint32_t unlink_idle(struct chunk_heap *heap, unsigned age)
+{
+	uint32_t *link = &heap->regions, index;
+
+	while ((index = *link) && (region_at(index)->busy || region_at(index)->age < age))
+		link = &region_at(index)->next;
+	if (!index)
+		return 0;
+	*link = region_at(index)->next;
+	store_release(&region_at(index)->in_use, (uint8_t)false);
+	for (uint32_t chunk = region_at(index)->chunks; chunk; chunk = chunk_at(chunk)->sibling) {
+		note_gone(heap, chunk_at(chunk)->dirty_free * (size_t)MAP_PAGE);
+		hide_chunk(heap, chunk_at(chunk));
+	}
+	heap->reserved -= region_at(index)->bytes - region_at(index)->carved;
+	return index;
+}
+
+/* Chunk by chunk where there are holes: in those others may live. */
+static int unmap_region(const struct region *region)
+{
+	int error = 0;
+
+	if (!region->holes)
+		return near__os_unmap((void *)region->base, region->bytes);
+	for (uint32_t chunk = region->chunks; chunk && !error; chunk = chunk_at(chunk)->sibling)
+		error = near__os_unmap((void *)chunk_at(chunk)->base, CHUNK_BYTES);
+	if (!error && region->carved < region->bytes)
+		error = near__os_unmap((void *)(region->base + region->carved), region->bytes - region->carved);
+	return error;
+}
+
+/* All is unmapped but the records. */
+static void forget_region(uint32_t index)
+{
+	uint32_t next;
+
+	for (uint32_t chunk = region_at(index)->chunks; chunk; chunk = next) {
+		next = chunk_at(chunk)->sibling;
+		near__pool_give(&near__chunks, chunk);
+	}
+	near__pool_give(&near__regions, index);
+}
+
+/* The kernel's limit of mappings: it stays, empty and without its memory. */
+static void keep_region(struct chunk_heap *heap, uint32_t index)
+{
+	struct region *region = region_at(index);
+
+	for (uint32_t chunk = region->chunks; chunk; chunk = chunk_at(chunk)->sibling) {
+		if (!near__os_purge((void *)chunk_at(chunk)->base, CHUNK_BYTES))
+			near__bits_clear(chunk_at(chunk)->dirty, 0, CHUNK_PAGES);
+	}
+	if (!lock_acquire(&heap->lock))
+		return;
+	for (uint32_t chunk = region->chunks; chunk; chunk = chunk_at(chunk)->sibling)
+		show_chunk(heap, chunk_at(chunk), chunk);
+	/* Behind the newest, which alone may have room. */
+	region->carved = region->bytes;
+	region->age = 0;
+	store_release(&region->in_use, (uint8_t)true);
+	region->next = heap->regions ? region_at(heap->regions)->next : 0;
+	*(heap->regions ? &region_at(heap->regions)->next : &heap->regions) = index;
+	lock_release(&heap->lock);
+}
+
+void near__region_look(unsigned node, bool *left)
+{
+	struct chunk_heap *heap = &near__heap[node]->chunks;
+
+	if (!lock_acquire(&heap->lock))
+		return;
+	for (uint32_t i = heap->regions; i; i = region_at(i)->next) {
+		struct region *region = region_at(i);
+
+		*left |= !region->busy;
+		region->age = region->busy ? 0 : region->age == UINT8_MAX ? UINT8_MAX : (uint8_t)(region->age + 1);
+	}
+	lock_release(&heap->lock);
+}
+
+size_t near__region_release(unsigned node, unsigned age, bool wait)
+{
+	struct chunk_heap *heap = &near__heap[node]->chunks;
+	size_t bytes = 0;
+	uint32_t index;
+
+	while (lock_acquire(&heap->lock)) {
+		index = unlink_idle(heap, age);
+		lock_release(&heap->lock);
+		if (!index)
+			break;
+		if (!(wait ? near__walk_left() : near__walk_none()) || unmap_region(region_at(index))) {
+			keep_region(heap, index);
+			break;
+		}
+		bytes += region_at(index)->bytes;
+		forget_region(index);
+	}
+	return bytes;
+}
+
+/* An empty chunk. The region keeps a hole there. False: the kernel refuses, and all is as before. */
+static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
+{
+	struct region *region = region_at(chunk->region);
+	uint32_t *link = &region->chunks;
+
+	hide_chunk(heap, chunk);
+	if (near__os_unmap((void *)chunk->base, CHUNK_BYTES)) {
+		show_chunk(heap, chunk, index);
+		return false;
+	}
+	note_gone(heap, chunk->dirty_free * (size_t)MAP_PAGE);
+	while (*link != index)
+		link = &chunk_at(*link)->sibling;
+	*link = chunk->sibling;
+	region->holes = true;
+	return true;
+}
+
+void near__chunk_release(unsigned node)
+{
+	struct chunk_heap *heap = &near__heap[node]->chunks;
+	uint32_t end = near__pool_end(&near__chunks);
+
+	for (uint32_t i = 1; i < end; i++) {
+		struct chunk *chunk = near__pool_peek(&near__chunks, i);
+		bool gone = false;
+
+		if (!chunk || !load_acquire(&chunk->in_use) || chunk->node != node ||
+		    load_relaxed(&chunk->free) != CHUNK_PAGES || !lock_acquire(&heap->lock))
+			continue;
+		/* Spans were there, and their states changed before this: no walker that comes later looks for them here. */
+		if (chunk->in_use && chunk->node == node && chunk->free == CHUNK_PAGES && near__walk_none())
+			gone = unmap_chunk(heap, chunk, i);
+		lock_release(&heap->lock);
+		if (gone)
+			near__pool_give(&near__chunks, i);
+	}
+}
+
+/* ---- the child of a fork ---------------------------------------------------------------------------- */
+
+void near__region_rebuild(struct chunk_heap *heap, unsigned node)
+{
+	uint32_t end = near__pool_end(&near__regions);
+
+	heap->regions = 0;
+	for (uint32_t i = 1; i < end; i++) {
+		struct region *region = near__pool_peek(&near__regions, i);
+
+		if (!region || !region->in_use || region->node != node)
+			continue;
+		region->busy = 0;
+		/* The newest, which alone may have room, goes first. */
+		if (heap->regions && !has_room(i)) {
+			region->next = region_at(heap->regions)->next;
+			region_at(heap->regions)->next = i;
+		} else {
+			region->next = heap->regions;
+			heap->regions = i;
+		}
+	}
 }

@@ -6,7 +6,7 @@
  * The bitmap is written under the list's lock only; a set bit is a free object, so a bit already set is a double
  * free. Objects come in address order from the fullest spans, so that the others drain.
  */
-#include "heap/heap.h"
+#include "heap/purge.h"
 #include "os/os.h"
 
 enum {
@@ -43,15 +43,14 @@ static void link_span(struct span_list *list, struct span *span, uint32_t index)
 	span->low = (uint16_t)((bucket * objects + SPAN_BUCKETS - 1) / SPAN_BUCKETS);
 	span->next = first;
 	span->prev = 0;
-	span->listed = true;
+	store_relaxed(&span->listed, (uint8_t)true);
 	if (first)
 		span_at(first)->prev = index;
 	list->first[bucket] = index;
 	list->empties += !span->used;
 }
 
-/* Call before `used` changes from or to 0. */
-static void unlink_span(struct span_list *list, struct span *span)
+void near__span_unlink(struct span_list *list, struct span *span)
 {
 	near_invariant(span->listed);
 	if (span->prev)
@@ -60,7 +59,7 @@ static void unlink_span(struct span_list *list, struct span *span)
 		list->first[span->bucket] = span->next;
 	if (span->next)
 		span_at(span->next)->prev = span->prev;
-	span->listed = false;
+	store_relaxed(&span->listed, (uint8_t)false);
 	list->empties -= !span->used;
 }
 
@@ -77,7 +76,7 @@ void near__span_relink(struct span_list *list, struct span *span, uint32_t index
 {
 	span->used = (uint16_t)(span->fresh - near__bits_count(span->free, 0, SPAN_MOST_OBJECTS));
 	span->listed = false;
-	if (span->used < near__class[span->class].objects)
+	if (span->used < near__class[span->class].objects && !span->purging)
 		link_span(list, span, index);
 }
 
@@ -103,6 +102,7 @@ static unsigned take_from(struct span *span, void **top, unsigned want)
 	for (; got < want && span->fresh < class->objects; got++)
 		*top-- = (void *)(span->start + (size_t)span->fresh++ * class->bytes);
 	span->used = (uint16_t)(span->used + got);
+	store_relaxed(&span->age, (uint8_t)0);
 	near_invariant(is_sound(span));
 	return got;
 }
@@ -119,7 +119,7 @@ static unsigned take_listed(struct span_list *list, void **top, unsigned want)
 
 		struct span *span = span_at(index);
 
-		unlink_span(list, span);
+		near__span_unlink(list, span);
 		got += take_from(span, top - got, want - got);
 		if (span->used < near__class[span->class].objects)
 			link_span(list, span, index);
@@ -145,6 +145,7 @@ static uint32_t make_span(unsigned node, unsigned class)
 		near__pool_give(&near__spans, index);
 		return 0;
 	}
+	fetch_add_relaxed(&near__heap[node]->span_bytes, span->bytes);
 	near__pagemap_set(span->start, info->pages, bin_of(node, class), index);
 	return index;
 }
@@ -154,8 +155,20 @@ static void release_span(uint32_t index)
 {
 	struct span *span = span_at(index);
 
+	fetch_sub_relaxed(&near__heap[span->node]->span_bytes, span->bytes);
 	near__pagemap_set(span->start, span->bytes / MAP_PAGE, 0, 0);
 	near__chunk_give(span, index);
+}
+
+static unsigned note_taken(unsigned node, unsigned class, unsigned objects)
+{
+	struct heap *heap = near__heap[node];
+	size_t bytes = (size_t)objects * near__class[class].bytes;
+
+	bytes += fetch_add_relaxed(&heap->object_bytes, bytes);
+	if (bytes > load_relaxed(&heap->object_high))
+		store_relaxed(&heap->object_high, bytes);
+	return objects;
 }
 
 unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned want)
@@ -168,7 +181,7 @@ unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned wan
 	got = take_listed(list, top, want);
 	lock_release(&list->lock);
 	if (got)
-		return got;
+		return note_taken(node, class, got);
 
 	uint32_t index = make_span(node, class);
 
@@ -189,7 +202,7 @@ unsigned near__span_take(unsigned node, unsigned class, void **top, unsigned wan
 		/* A signal handler under the lock: the rest of the span comes to light with the first object freed. */
 		store_release(&span->state, (uint32_t)SPAN_OBJECTS);
 	}
-	return got;
+	return note_taken(node, class, got);
 }
 
 /* ---- taking back ---------------------------------------------------------------------------------- */
@@ -227,13 +240,12 @@ static uint32_t give_one(struct span_list *list, struct span *span, uint32_t ind
 	unsigned object = number_in(span, address, call);
 
 	span->free[object / 64] |= 1ull << (object % 64);
-	span->purged = false;
-	if (span->listed && span->used > 1 && span->used > span->low) {
+	if ((span->listed && span->used > 1 && span->used > span->low) || span->purging) {
 		span->used--;
 		return 0;
 	}
 	if (span->listed)
-		unlink_span(list, span);
+		near__span_unlink(list, span);
 	span->used--;
 	if (!span->used && (list->empties || span->bytes > EMPTY_KEPT_BYTES)) {
 		store_release(&span->state, (uint32_t)SPAN_HELD);
@@ -250,18 +262,24 @@ static unsigned give_to_one_node(unsigned class, void *const *objects, const uin
 	uint32_t empty[MAGAZINE_CAPACITY];
 	unsigned node = span_at(index[n - 1])->node, given = 0, empties = 0;
 	struct span_list *list = &near__heap[node]->spans[class];
+	bool stale = lock_is_mine(&near__purge_lock); /* what comes out of caches because nobody used it */
 
 	if (!lock_acquire(&list->lock))
 		return 0;
 	for (unsigned i = n; i-- > 0 && span_at(index[i])->node == node; given++) {
 		uint32_t gone = give_one(list, span_at(index[i]), index[i], (uintptr_t)objects[i], call);
 
+		if (!stale)
+			store_relaxed(&span_at(index[i])->age, (uint8_t)0);
+		else if (span_at(index[i])->age == SPAN_PURGED)
+			store_relaxed(&span_at(index[i])->age, (uint8_t)(SPAN_PURGED - 1));
 		if (gone)
 			empty[empties++] = gone;
 	}
 	lock_release(&list->lock);
 	while (empties)
 		release_span(empty[--empties]);
+	near__heap_note_objects(node, (size_t)given * near__class[class].bytes);
 	return given;
 }
 
@@ -282,81 +300,31 @@ unsigned near__span_give(unsigned class, void *const *objects, unsigned n, const
 	return n - left;
 }
 
-/* ---- trim ----------------------------------------------------------------------------------------- */
+/* ---- what lies empty ----------------------------------------------------------------------------------------- */
 
-static uint32_t unlink_empty(struct span_list *list)
+static uint32_t unlink_empty(struct span_list *list, unsigned age)
 {
 	uint32_t index = 0;
 
 	if (!load_relaxed(&list->empties) || !lock_acquire(&list->lock))
 		return 0;
-	for (index = list->first[0]; index && span_at(index)->used; index = span_at(index)->next)
-		;
+	index = list->first[0];
+	while (index && (span_at(index)->used || span_at(index)->age < age))
+		index = span_at(index)->next;
 	if (index) {
-		unlink_span(list, span_at(index));
+		near__span_unlink(list, span_at(index));
 		store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
 	}
 	lock_release(&list->lock);
 	return index;
 }
 
-static bool is_free(const struct span *span, unsigned object)
-{
-	return object >= span->fresh || bit_test(span->free, object);
-}
-
-/* Whole pages of which every object is free. Nothing of ours lies in them, so they may read as zero from now on. */
-static size_t purge_span(struct span *span)
-{
-	const struct class_info *class = &near__class[span->class];
-	size_t page = size_max(near__os_page_size, MAP_PAGE), bytes = 0;
-
-	for (unsigned object = 0; object < class->objects; object++) {
-		unsigned first = object;
-
-		while (object < class->objects && is_free(span, object))
-			object++;
-
-		size_t from = round_up(first * (size_t) class->bytes, page);
-		size_t end = object < class->objects ? object * (size_t) class->bytes : span->bytes;
-		size_t to = round_down(end, page);
-
-		if (object > first && to > from && !near__os_purge((void *)(span->start + from), to - from))
-			bytes += to - from;
-	}
-	span->purged = true;
-	return bytes;
-}
-
-static size_t purge_spans(unsigned node)
-{
-	uint32_t end = near__pool_end(&near__spans);
-	size_t bytes = 0;
-
-	for (uint32_t i = 1; i < end; i++) {
-		struct span *span = near__pool_peek(&near__spans, i);
-		struct span_list *list;
-
-		if (!span || load_acquire(&span->state) != SPAN_OBJECTS || span->node != node)
-			continue;
-		list = &near__heap[node]->spans[span->class];
-		if (span->purged || !lock_acquire(&list->lock))
-			continue;
-		/* Under the lock a listed span stays what it is; whether it is this list's is to be asked again. */
-		if (span->state == SPAN_OBJECTS && span->listed && list == &near__heap[span->node]->spans[span->class])
-			bytes += purge_span(span);
-		lock_release(&list->lock);
-	}
-	return bytes;
-}
-
-size_t near__span_trim(unsigned node)
+void near__span_release_empty(unsigned node, unsigned age)
 {
 	for (unsigned class = 1; class <= CLASSES; class++) {
 		uint32_t index;
 
-		while ((index = unlink_empty(&near__heap[node]->spans[class])))
+		while ((index = unlink_empty(&near__heap[node]->spans[class], age)))
 			release_span(index);
 	}
-	return near__topology.strict ? 0 : purge_spans(node); /* nobody would claim what is handed out there again */
 }

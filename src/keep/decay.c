@@ -1,25 +1,224 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Decay: slow paths look at the clock now and then, and the first to find that the time has come does the work.
+ * Decay. What became free in a step may lie there for another STEPS, less from step to step: so a burst goes back smoothly,
+ * and what is used again in time never does.
  */
-#include "keep/decay.h"
-
 #include "base/conf.h"
+#include "heap/extent.h"
+#include "keep/keep.h"
+#include "keep/limits.h"
 #include "os/os.h"
 
-static uint64_t due; /* in milliseconds of the clock; 0: not set yet */
+enum { STEPS = 16, SLICE_BYTES = 4 << 20, SLICE_RECORDS = 4096 };
+#define NEVER (1ull << 40)
 
-void near__decay(void)
+/* All the purge lock's. */
+static struct {
+	uint64_t next_step, next_look; /* milliseconds of the clock; 0: not set yet */
+	unsigned look;
+	uint32_t span;	  /* where the look at spans goes on; 0: none is under way */
+	bool left, found; /* caches or spans hold something; the look that is under way has found some */
+	size_t backlog[OS_MAX_NODES][STEPS]; /* bytes retained that came in each step, the newest first */
+	size_t seen[OS_MAX_NODES];	     /* retained at the last step */
+} decay;
+
+static uint64_t due; /* for near__keep_slice: when there is something to do; lossy */
+
+static size_t limit_of(unsigned node)
 {
-	uint64_t now = near__os_milliseconds(), when = load_relaxed(&due), next;
+	size_t limit = 0;
 
-	if (now < when)
+	for (unsigned i = 0; i < STEPS; i++)
+		limit += decay.backlog[node][i] / STEPS * (STEPS - i);
+	return limit;
+}
+
+static void shift(unsigned node, uint64_t steps)
+{
+	size_t *backlog = decay.backlog[node], now = near__heap_retained(node), before = decay.seen[node];
+
+	for (; steps; steps--) {
+		for (unsigned i = STEPS - 1; i > 0; i--)
+			backlog[i] = backlog[i - 1];
+		backlog[0] = 0;
+	}
+	backlog[0] = now > before ? now - before : 0;
+}
+
+/* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. */
+static void give_back(unsigned node, size_t keep, size_t most)
+{
+	const struct extent_list *extents = &near__heap[node]->extents;
+	size_t dirty = near__heap_retained(node) - load_relaxed(&extents->bytes);
+
+	if (near__heap_retained(node) > keep)
+		near__extent_trim(node, keep > dirty ? keep - dirty : 0, near__janitor_runs());
+	if (near__heap_retained(node) > keep)
+		near__chunk_purge(node, keep - size_min(keep, load_relaxed(&extents->bytes)), most, true);
+}
+
+/* True: something is retained that will go in time. */
+static bool step_nodes(uint64_t steps, size_t most)
+{
+	bool left = false;
+
+	for (unsigned node = 0; node < near__nodes; node++) {
+		size_t limit;
+
+		shift(node, size_min(steps, STEPS));
+		limit = size_max(limit_of(node), near__conf.initial_pool);
+		if (near__heap_retained(node) > limit)
+			give_back(node, limit, most);
+		decay.seen[node] = near__heap_retained(node);
+		left |= limit > near__conf.initial_pool;
+	}
+	return left;
+}
+
+static void start_look(void)
+{
+	unsigned look = decay.look++;
+
+	decay.found = false;
+	near__drain_idle(LOOKS, &decay.found);
+	for (unsigned node = 0; node < near__nodes; node++) {
+		near__depot_look(node, look, &decay.found);
+		near__span_release_empty(node, LOOKS);
+	}
+	decay.span = 1;
+}
+
+static void go_on_looking(uint32_t records)
+{
+	decay.span = near__span_look(decay.span, records, LOOKS, &decay.found);
+	if (decay.span)
 		return;
-	if (__builtin_add_overflow(now, near__conf.decay_ms, &next))
-		next = UINT64_MAX;
-	if (!cas_relaxed(&due, &when, next))
+	for (unsigned node = 0; node < near__nodes; node++) {
+		near__region_release(node, LOOKS, near__janitor_runs());
+		near__region_look(node, &decay.found);
+	}
+	decay.left = decay.found;
+}
+
+static uint64_t period(uint64_t whole, unsigned parts)
+{
+	return whole / parts ? whole / parts : 1;
+}
+
+static uint64_t cache_ttl(void)
+{
+	return near__conf.cache_ttl ? near__conf.cache_ttl : near__conf.decay_ms;
+}
+
+uint64_t near__keep_step(uint64_t now, size_t most)
+{
+	uint64_t step = period(near__conf.decay_ms, STEPS), look = period(cache_ttl(), LOOKS), next = KEEP_NOTHING;
+	bool left = true;
+
+	if (!decay.next_step) {
+		decay.next_step = now + step;
+		decay.next_look = now + look;
+		decay.left = true;
+	}
+	if (cache_ttl() < NEVER) {
+		if (now >= decay.next_look && !decay.span) {
+			start_look();
+			decay.next_look = now + look;
+		}
+		if (decay.span)
+			go_on_looking(most == KEEP_ALL ? UINT32_MAX : SLICE_RECORDS);
+		next = decay.left ? decay.next_look : KEEP_NOTHING;
+	}
+	if (near__conf.decay_ms < NEVER) {
+		if (now >= decay.next_step) {
+			left = step_nodes((now - decay.next_step) / step + 1, most);
+			decay.next_step = now + step;
+		}
+		next = left && decay.next_step < next ? decay.next_step : next;
+	}
+	if (decay.span)
+		next = now;
+	if (next == KEEP_NOTHING) {
+		decay.next_step = 0; /* whatever comes next begins anew */
+		return next;
+	}
+	return next > now ? next - now : 0;
+}
+
+void near__keep_slice(void)
+{
+	uint64_t now = near__os_milliseconds(), next;
+
+	near__limits_derive();
+	if (near__janitor_runs() || now < load_relaxed(&due) || !lock_try(&near__purge_lock))
 		return;
-	if (when)
-		near__drain_idle();
+	next = near__keep_step(now, SLICE_BYTES);
+	store_relaxed(&due, next == KEEP_NOTHING ? now : now + next);
+	lock_release(&near__purge_lock);
+}
+
+/* ---- what the heap wishes --------------------------------------------------------------------------- */
+
+enum { CACHED_SHARE = 8 };
+
+/* Bytes in bins and depots, and the part of all objects that may be there in a sparse heap. */
+static bool much_is_cached(void)
+{
+	size_t cached = 0, objects = 0;
+
+	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
+		const struct cpu_table *table = load_acquire(&near__table[cpu]);
+
+		cached += table ? (size_t)load_relaxed(&table->charged) : 0;
+	}
+	for (unsigned node = 0; node < near__nodes; node++) {
+		cached += load_relaxed(&near__depot[node]->bytes);
+		objects += load_relaxed(&near__heap[node]->object_bytes);
+	}
+	return cached > objects / CACHED_SHARE;
+}
+
+/* Objects that lie in caches hold the pages around them. */
+static void empty_caches(void)
+{
+	near__drain_all();
+	for (unsigned node = 0; node < near__nodes; node++) {
+		near__depot_trim(node);
+		near__depot_chill(node, UINT32_MAX);
+		near__span_release_empty(node, 0);
+		store_relaxed(&near__heap[node]->object_high, load_relaxed(&near__heap[node]->object_bytes));
+	}
+}
+
+/* A quarter more than must be, so that it is not to be done again at once. */
+static void reduce(unsigned node)
+{
+	size_t allowance;
+
+	near__heap_sample(node);
+	allowance = near__heap_allowance(node);
+	if (near__heap_retained(node) > allowance)
+		give_back(node, allowance - allowance / 4, KEEP_ALL);
+}
+
+void near__keep_fulfil(void)
+{
+	uint32_t wishes = load_relaxed(&near__heap_wishes);
+
+	fetch_and_relaxed(&near__heap_wishes, ~wishes);
+	if (wishes & HEAP_SPARSE && !near__janitor_runs() && near__mode != NEAR_MODE_EARLY && much_is_cached())
+		empty_caches();
+	for (unsigned node = 0; node < near__nodes && wishes; node++)
+		reduce(node);
+}
+
+void near__keep_wishes(void)
+{
+	if (near__janitor_runs()) {
+		near__janitor_wake();
+	} else if (lock_try(&near__purge_lock)) {
+		near__keep_fulfil();
+		lock_release(&near__purge_lock);
+	}
 }

@@ -4,6 +4,9 @@
 #include "keep/trim.h"
 
 #include "cache/cache.h"
+#include "heap/extent.h"
+#include "heap/limit.h"
+#include "heap/purge.h"
 #include "os/os.h"
 
 static size_t given_back(void)
@@ -15,23 +18,40 @@ static size_t given_back(void)
 	return bytes;
 }
 
-size_t near__trim(size_t keep)
+/* Under the purge lock. */
+static size_t trim(size_t keep, bool wait)
 {
 	size_t before = given_back(), bytes = 0;
 
 	if (near__mode != NEAR_MODE_EARLY) {
 		near__drain_all();
-		for (unsigned node = 0; node < near__nodes; node++)
+		for (unsigned node = 0; node < near__nodes; node++) {
 			near__depot_trim(node);
+			bytes += near__depot_chill(node, UINT32_MAX);
+		}
 	}
 	for (unsigned node = 0; node < near__nodes; node++) {
 		size_t share = keep / near__nodes;
 
-		bytes += near__span_trim(node);
-		bytes += near__extent_trim(node, share);
-		near__chunk_trim(node, share);
+		near__span_release_empty(node, 0);
+		bytes += near__span_purge(node, 0);
+		bytes += near__extent_trim(node, share, wait);
+		near__chunk_purge(node, share, SIZE_MAX, true);
+		if (!keep)
+			near__region_release(node, 0, wait);
 	}
 	return bytes + (given_back() - before);
+}
+
+size_t near__trim(size_t keep)
+{
+	size_t bytes;
+
+	if (!lock_acquire(&near__purge_lock))
+		return 0;
+	bytes = trim(keep, true);
+	lock_release(&near__purge_lock);
+	return bytes;
 }
 
 static size_t address_space_held(void)
@@ -57,10 +77,12 @@ static bool is_hopeless(size_t size)
 
 bool near__trim_for(size_t size)
 {
-	if (is_hopeless(size))
+	if (is_hopeless(size) || !lock_acquire(&near__purge_lock))
 		return false;
-	near__trim(0);
+	trim(0, false);
 	for (unsigned node = 0; node < near__nodes; node++)
 		near__chunk_release(node);
+	near__limit_relax();
+	lock_release(&near__purge_lock);
 	return true;
 }

@@ -16,6 +16,8 @@
 #include "base/bits.h"
 #include "base/conf.h"
 #include "base/format.h"
+#include "heap/extent.h"
+#include "keep/keep.h"
 #include "malloc/fast.h"
 #include "os/os.h"
 
@@ -124,7 +126,7 @@ static void start_nodes(void)
 		if (make_heaps()) {
 			store_release(&near__nodes, near__topology.nodes);
 			near__region_bind(0);
-			near__extent_trim(0, 0); /* they are not bound */
+			near__extent_trim(0, 0, false); /* they are not bound */
 			near__large_bind();
 			return;
 		}
@@ -160,8 +162,33 @@ void near__after_fork(void)
 {
 	near__lock_forget_others();
 	near__rcu_after_fork();
+	near__janitor_after_fork();
 	near__cache_after_fork();
 	near__heap_after_fork();
+}
+
+/* Made resident and freed again, each node's pool lies ready in its chunks. */
+static void fill_pools(void)
+{
+	enum { PIECE = 512 << 10 };
+
+	for (unsigned node = 0; node < near__nodes; node++) {
+		void *pieces = NULL, *piece;
+		bool zeroed;
+
+		for (size_t bytes = 0; bytes < near__conf.initial_pool; bytes += PIECE) {
+			piece = near__large_alloc(PIECE, 0, node, &zeroed);
+			if (!piece)
+				break;
+			near__os_populate(piece, PIECE);
+			*(void **)piece = pieces;
+			pieces = piece;
+		}
+		for (; pieces; pieces = piece) {
+			piece = *(void **)pieces;
+			near__free_slow(pieces, "initial_pool");
+		}
+	}
 }
 
 /* Before the constructors of the program and of most libraries, which may start threads. */
@@ -197,4 +224,8 @@ __attribute__((constructor(101))) static void start(void)
 		store_release(&near__pagemap_limit, (uintptr_t)PAGEMAP_ROOT_ENTRIES);
 		store_release(&near__small_limit, (size_t)CLASS_TABLE_LARGEST + 1);
 	}
+	if (near__conf.initial_pool)
+		fill_pools();
+	if (near__conf.janitor == CONF_ON)
+		near__janitor_start();
 }

@@ -77,13 +77,13 @@ static const char *finding(uintptr_t address)
 		if (span->state == SPAN_EXTENT)
 			return "already free";
 	}
-	for (unsigned node = 0; node < near__nodes; node++) {
-		const struct region *region = load_acquire(&near__heap[node]->chunks.regions);
+	end = near__pool_end(&near__regions);
+	for (uint32_t i = 1; i < end; i++) {
+		const struct region *region = near__pool_peek(&near__regions, i);
 
-		for (; region; region = region->next) {
-			if (address >= region->base && address - region->base < region->carved)
-				return "already free";
-		}
+		if (region && load_acquire(&region->in_use) && address >= region->base &&
+		    address - region->base < load_relaxed(&region->carved))
+			return "already free";
 	}
 	return "not a pointer from this allocator";
 }

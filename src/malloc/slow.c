@@ -9,7 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "keep/decay.h"
+#include "keep/keep.h"
+#include "keep/limits.h"
 #include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
@@ -91,7 +92,7 @@ static void *alloc_small(size_t size, int wanted)
 		return object;
 	if (table) {
 		count_lossy(&table->counts.slow_malloc, 1ull);
-		decay_tick(table);
+		keep_tick(table);
 	}
 	object = near__mode == NEAR_MODE_EARLY ? NULL : near__cache_alloc(table, node, class);
 	if (likely(object != NULL))
@@ -106,8 +107,12 @@ static void *alloc_small(size_t size, int wanted)
 
 static void *alloc_large(const struct request *r, bool *zeroed)
 {
-	unsigned node = r->node == NODE_OF_CALLER ? current_node(current_table()) : (unsigned)r->node;
+	struct cpu_table *table = current_table();
+	unsigned node = r->node == NODE_OF_CALLER ? current_node(table) : (unsigned)r->node;
 	const struct heap *heap = near__heap[node];
+
+	if (table)
+		keep_tick(table);
 
 	for (unsigned i = 0; i < load_acquire(&heap->sources); i++) {
 		void *block = near__large_alloc(r->size, r->align, heap->source[i].node, zeroed);
@@ -137,7 +142,8 @@ void *near__alloc(struct request r, bool *zeroed)
 	block = alloc(&r, zeroed);
 	if (likely(block != NULL))
 		return block;
-	/* Address space or memory has ended: perhaps what the caches hold will do. */
+	/* Address space, memory or a limit has ended: perhaps what the caches hold will do. */
+	near__limits_tell(r.size);
 	if (!near__trim_for(r.size))
 		return near__enomem();
 	block = alloc(&r, zeroed);
@@ -186,17 +192,21 @@ void near__free_slow(void *ptr, const char *call)
 	}
 	table = current_table();
 	if (!block.bin) {
-		if (table)
+		if (table) {
 			near__cache_note_freed(table, block.span->node, 1, block.bytes);
+			keep_tick(table);
+		}
 		if (unlikely(!near__large_free(block.span, block.index)))
 			near__die("%s(%p): already free", call, ptr);
+		keep_after_free();
 		return;
 	}
 	if (push(table, block.bin, ptr))
 		return;
 	if (table) {
 		count_lossy(&table->counts.slow_free, 1ull);
-		decay_tick(table);
+		keep_tick(table);
 	}
 	near__cache_free(table, block.bin, ptr, call);
+	keep_after_free();
 }

@@ -38,9 +38,10 @@ struct slot {
 	uint8_t capacity;  /* magazines: usable slots */
 };
 
+/* Several CPUs write it: give it CACHE_LINE_PAIR to itself. */
 struct stack {
 	uint64_t head;
-} ALIGNED(CACHE_LINE_PAIR);
+};
 
 /* An index is the number of its segment and the position inside. Segment numbers start at 1, so no index is 0. */
 enum { POOL_INDEX_BITS = 10, POOL_INDEX_MASK = (1 << POOL_INDEX_BITS) - 1 };
@@ -60,7 +61,7 @@ struct pool {
 	struct segment **at;	  /* by number, POOL_MOST_SEGMENTS */
 	struct segment **current; /* by node: where fresh records come from */
 	uint32_t segments;	  /* how many numbers are given out */
-	struct stack free;	  /* records given back */
+	struct stack free ALIGNED(CACHE_LINE_PAIR); /* records given back */
 };
 
 /* The arrays are apart, so that they take no place in the file. */

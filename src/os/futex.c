@@ -113,11 +113,11 @@ void near__lock_wake(struct lock *lock)
 #if NEAR_DEBUG
 
 /*
- * The lock order is short: a thread holds at most one lock beside the drain lock, and a signal handler that came under
+ * The lock order is short: a thread holds at most one lock beside the purge and the drain lock, and a signal handler that came under
  * these at most two more. Thread pointers hash into a fixed table of (thread, locks held) in one word, so that a
  * handler finds it consistent; a thread whose slot is in use by another is not counted.
  */
-enum { SLOTS = 4096, MOST = 4, COUNT_BITS = 8, COUNT_MASK = (1 << COUNT_BITS) - 1 };
+enum { SLOTS = 4096, MOST = 5, COUNT_BITS = 8, COUNT_MASK = (1 << COUNT_BITS) - 1 };
 
 static uint64_t held[SLOTS];
 

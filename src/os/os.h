@@ -39,6 +39,12 @@ bool near__os_is_unmapped(void *start, size_t bytes);
 int near__os_populate(void *start, size_t bytes);
 /* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
 int near__os_purge(void *start, size_t bytes);
+/* The same when the kernel needs it, and until then it may read as before (MADV_FREE). */
+int near__os_purge_lazily(void *start, size_t bytes);
+/* Huge pages for the range, or none: where the kernel gives them on request, or by itself. */
+int near__os_huge(void *start, size_t bytes, bool wanted);
+/* One byte for each of the kernel's pages; its lowest bit tells whether the page is resident. */
+int near__os_residence(void *start, size_t bytes, unsigned char *resident);
 /* Grows or shrinks a mapping in place. On failure nothing changed. */
 int near__os_resize(void *start, size_t old_bytes, size_t new_bytes);
 /*
@@ -177,16 +183,51 @@ void near__os_forking(void);
 /* in the child, mends if nobody has yet. */
 void near__os_forked(void);
 
-/* ---- rcu.c or no-rcu.c ---------------------------------------------------------------------------- */
+/* ---- thread.c -------------------------------------------------------------------------------------- */
 
 /*
- * Walkers read memory that can be unmapped between these two; may allocate, so never from malloc or free.
- * Before near__rcu_load has succeeded they do nothing, and near__rcu_synchronize answers false.
+ * Starts a detached thread with all signals blocked and a small stack. Calls malloc: from the program's own calls and the
+ * constructor only. `name` stays the caller's. False: none can be had.
  */
+bool near__os_thread(void (*body)(void), const char *name);
+/* How many threads the process has, ended main thread included; 0 where it cannot be known. */
+unsigned near__os_threads(void);
+/* Sleeps while *word is `value`, for that long at most; UINT64_MAX: without a limit. May return early. */
+void near__os_wait(uint32_t *word, uint32_t value, uint64_t ms);
+void near__os_wake(uint32_t *word);
+/* What the name means to those behind us; the shared library only. */
+void *near__os_next_symbol(const char *name);
+
+/* ---- cgroup.c -------------------------------------------------------------------------------------- */
+
+/* Limits that the process's control group sets; 0: none. */
+struct os_cgroup {
+	uint64_t memory; /* bytes */
+	unsigned cpus;	 /* of the quota, rounded up */
+};
+
+struct os_cgroup near__os_cgroup(void);
+
+/* ---- walk.c --------------------------------------------------------------------------------------- */
+
+/*
+ * Walkers read memory that can be unmapped between these two. They may allocate in the first, so never from malloc or
+ * free. Whoever unmaps hides it from walkers first, and then asks one of the next two.
+ */
+void near__walk_begin(void);
+void near__walk_end(void);
+/* No walker is inside that could have seen what was hidden before the call. Never waits. */
+bool near__walk_none(void);
+/* The same, after waiting for those that are. Not from malloc or free. False: that cannot be known. */
+bool near__walk_left(void);
+
+/* ---- rcu.c or no-rcu.c, for walk.c ------------------------------------------------------------------ */
+
+/* Before near__rcu_load has succeeded the others do nothing, and near__rcu_synchronize answers false. */
 bool near__rcu_load(void);
 void near__rcu_read_lock(void);
 void near__rcu_read_unlock(void);
-/* All walkers that were inside have left. False where that cannot be known: then do not unmap. */
+/* All walkers that were inside have left. False where that cannot be known. */
 bool near__rcu_synchronize(void);
 /* In the child of a fork: from now on near__rcu_synchronize answers false. */
 void near__rcu_after_fork(void);

@@ -82,6 +82,21 @@ int near__os_purge(void *start, size_t bytes)
 	return (int)-KERNEL(SYS_madvise, start, bytes, MADV_DONTNEED);
 }
 
+int near__os_purge_lazily(void *start, size_t bytes)
+{
+	return (int)-KERNEL(SYS_madvise, start, bytes, MADV_FREE);
+}
+
+int near__os_huge(void *start, size_t bytes, bool wanted)
+{
+	return (int)-KERNEL(SYS_madvise, start, bytes, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+int near__os_residence(void *start, size_t bytes, unsigned char *resident)
+{
+	return (int)-KERNEL(SYS_mincore, start, bytes, resident);
+}
+
 static int remap_result(long result)
 {
 	return kernel_pointer(result) ? 0 : (int)-result;

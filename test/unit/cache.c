@@ -39,7 +39,7 @@ static unsigned magazines_idle(void)
 	unsigned n = 0;
 
 	for (unsigned node = 0; node < near__nodes; node++) {
-		uint32_t index = stack_top(&near__depot[node]->empty);
+		uint32_t index = stack_top(&near__depot[node]->empty.stack);
 
 		for (; index; index = pool_slot(&near__magazines, index)->next)
 			n++;
@@ -55,7 +55,7 @@ static void expect_all_home(void)
 		const char *wrong;
 
 		near__depot_trim(node);
-		near__span_trim(node);
+		unit_span_trim(node);
 		wrong = heap_wrong(node, true);
 		cr_assert_null(wrong, "%s", wrong);
 		cr_assert_eq(near__depot[node]->bytes, 0);

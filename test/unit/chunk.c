@@ -116,14 +116,14 @@ Test(chunk, random_runs_against_a_shadow, .timeout = 60)
 		if (round % 256 == 0)
 			expect_right();
 		if (round % 5000 == 4999)
-			near__chunk_trim(0, 0);
+			near__chunk_purge(0, 0, SIZE_MAX, true);
 	}
 	for (unsigned slot = 0; slot < RUNS; slot++) {
 		if (runs[slot])
 			give_run(slot);
 	}
 	expect_right();
-	near__chunk_trim(0, 0);
+	near__chunk_purge(0, 0, SIZE_MAX, true);
 	expect_right();
 	cr_assert_eq(near__heap[0]->chunks.dirty_free, 0);
 }
@@ -202,8 +202,8 @@ Test(chunk, purged_pages_read_zero_and_say_so)
 	cr_assert_not(zeroed);
 	give_run(0);
 	cr_assert_eq(near__heap[0]->chunks.dirty_free, 64 * MAP_PAGE);
-	cr_assert_eq(near__chunk_trim(0, 64 * MAP_PAGE), 0, "that much may stay");
-	cr_assert_eq(near__chunk_trim(0, 0), 64 * MAP_PAGE);
+	cr_assert_eq(near__chunk_purge(0, 64 * MAP_PAGE, SIZE_MAX, true), 0, "that much may stay");
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), 64 * MAP_PAGE);
 	expect_right();
 	take_run(0, 64, 1, &zeroed);
 	cr_assert(zeroed);
@@ -222,7 +222,7 @@ Test(chunk, a_thread_that_holds_the_lock_is_refused)
 	cr_assert(lock_acquire(lock));
 	cr_assert_not(near__chunk_take(&other, MAP_PAGE, SPAN_RUN, &zeroed));
 	cr_assert_not(near__chunk_resize(span, MAP_PAGE));
-	cr_assert_eq(near__chunk_trim(0, 0), 0);
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), 0);
 	near__chunk_give(span, run_index[0]);
 	runs[0] = NULL;
 	lock_release(lock);

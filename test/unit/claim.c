@@ -138,7 +138,7 @@ Test(claim, only_what_was_given_back_is_claimed_again)
 	expect_claim(before, (uintptr_t)run + 300 * KIB, 100 * KIB, SECOND);
 	cr_assert_eq(bindings_made, before + 2);
 	cr_assert(release(run));
-	near__chunk_trim(1, 0);
+	near__chunk_purge(1, 0, SIZE_MAX, true);
 	before = bindings_made;
 	again = large(300 * KIB, 1);
 	cr_assert_eq(again, run);
@@ -173,10 +173,10 @@ Test(claim, spans_in_use_are_not_purged)
 	cr_assert_leq(n, ARRAY_LEN(objects));
 	cr_assert_eq(near__span_take(1, class, objects + n - 1, n), n);
 	cr_assert_eq(near__span_give(class, objects, n - 1, "free"), n - 1);
-	cr_assert_eq(near__span_trim(1), 0);
+	cr_assert_eq(unit_span_trim(1), 0);
 	cr_assert(is_resident(span_at(objects[n - 1])->start, span_at(objects[n - 1])->bytes));
 	near__topology.strict = false;
-	cr_assert_gt(near__span_trim(1), 0, "otherwise they are");
+	cr_assert_gt(unit_span_trim(1), 0, "otherwise they are");
 }
 
 /* ---- what cannot be claimed ------------------------------------------------------------------------- */
@@ -295,7 +295,7 @@ Test(claim_refused, pages_that_were_purged_on_the_way_are_counted_once)
 	cr_assert_leq(chunks->dirty_free, 32 * MIB);
 	for (unsigned i = 1; i < ARRAY_LEN(runs); i += 2)
 		cr_assert(release(runs[i]));
-	near__chunk_trim(0, 0);
+	near__chunk_purge(0, 0, SIZE_MAX, true);
 	cr_assert_eq(chunks->dirty_free, 0);
 	expect_nothing_in_use();
 }

@@ -69,9 +69,9 @@ TEST_IN_BOTH_MODES(idle, what_lies_still_goes_home_at_the_second_look)
 
 	start();
 	local = loaded(0, SIZE);
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
 	cr_assert_eq(loaded(1, SIZE), 1);
-	cr_assert_eq(near__drain_idle(), SIZE + 2 * OTHER_SIZE);
+	cr_assert_eq(unit_look(), SIZE + 2 * OTHER_SIZE);
 	cr_assert(loaded(1, SIZE) == 0 && loaded(1, OTHER_SIZE) == 0);
 	cr_assert_eq(table->bins[bin_of(1, class_of(SIZE))].cursor, NIL_CURSOR);
 	cr_assert_eq(loaded(0, SIZE), local, "local bins are the CPU's to keep");
@@ -79,8 +79,8 @@ TEST_IN_BOTH_MODES(idle, what_lies_still_goes_home_at_the_second_look)
 	cr_assert_eq(near__depot[0]->bytes, 0);
 	cr_assert_eq(table->counts.flushes_remote, 2);
 	cr_assert(CPU_BASE[table->cpu] == table->bins || near__mode == NEAR_MODE_LOCKED);
-	cr_assert_eq(near__drain_idle(), 0);
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
+	cr_assert_eq(unit_look(), 0);
 	cr_assert_eq(loaded(0, SIZE), local);
 	cr_assert_eq(near__drain_lock.word, 0);
 	expect_sound();
@@ -90,7 +90,7 @@ TEST_IN_BOTH_MODES(idle, what_is_in_use_stays)
 {
 	start();
 	for (unsigned round = 0; round < 4; round++) {
-		cr_assert_eq(near__drain_idle(), 0);
+		cr_assert_eq(unit_look(), 0);
 		free_strangers(SIZE, 1);
 		free_strangers(OTHER_SIZE, 1);
 	}
@@ -102,12 +102,12 @@ TEST_IN_BOTH_MODES(idle, what_is_in_use_stays)
 TEST_IN_BOTH_MODES(idle, each_bin_is_looked_at_for_itself)
 {
 	start();
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
 	free_strangers(SIZE, 1);
-	cr_assert_eq(near__drain_idle(), 2 * OTHER_SIZE);
+	cr_assert_eq(unit_look(), 2 * OTHER_SIZE);
 	cr_assert_eq(loaded(1, OTHER_SIZE), 0);
 	cr_assert_eq(loaded(1, SIZE), 2, "it was used since");
-	cr_assert_eq(near__drain_idle(), 2 * SIZE, "but not since then");
+	cr_assert_eq(unit_look(), 2 * SIZE, "but not since then");
 	expect_sound();
 }
 
@@ -117,13 +117,13 @@ TEST_IN_BOTH_MODES(idle, each_cpu_is_looked_at_for_itself)
 	void *object;
 
 	start();
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
 	other = unit_on_node(1);
 	cr_assert_eq(near__span_take(0, class_of(SIZE), &object, 1), 1);
 	give(object);
-	cr_assert_eq(near__drain_idle(), SIZE + 2 * OTHER_SIZE);
+	cr_assert_eq(unit_look(), SIZE + 2 * OTHER_SIZE);
 	cr_assert_neq(other->bins[bin_of(0, class_of(SIZE))].cursor, NIL_CURSOR);
-	cr_assert_eq(near__drain_idle(), SIZE);
+	cr_assert_eq(unit_look(), SIZE);
 	cr_assert_eq(other->bins[bin_of(0, class_of(SIZE))].cursor, NIL_CURSOR);
 	expect_sound();
 }
@@ -134,8 +134,8 @@ TEST_IN_BOTH_MODES(idle, what_is_adopted_stays_on_the_node)
 
 	near__conf.remote_free = CONF_REMOTE_ADOPT;
 	start();
-	near__drain_idle();
-	cr_assert_eq(near__drain_idle(), SIZE + 2 * OTHER_SIZE);
+	unit_look();
+	cr_assert_eq(unit_look(), SIZE + 2 * OTHER_SIZE);
 	cr_assert_eq(near__depot[1]->bytes, 0);
 	cr_assert_gt(near__depot[0]->bytes, 0);
 	near__node_pair(0, 1, &pair);
@@ -146,12 +146,12 @@ TEST_IN_BOTH_MODES(idle, what_is_adopted_stays_on_the_node)
 TEST_IN_BOTH_MODES(idle, nobody_looks_while_somebody_drains)
 {
 	start();
-	near__drain_idle();
+	unit_look();
 	near__drain_lock.word = STRANGER;
-	cr_assert_eq(near__drain_idle(), 0);
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
+	cr_assert_eq(unit_look(), 0);
 	near__drain_lock.word = 0;
-	cr_assert_eq(near__drain_idle(), SIZE + 2 * OTHER_SIZE);
+	cr_assert_eq(unit_look(), SIZE + 2 * OTHER_SIZE);
 	expect_sound();
 }
 
@@ -160,9 +160,9 @@ Test(idle, a_held_table_is_left_alone)
 {
 	unit_mode(NEAR_MODE_LOCKED);
 	start();
-	near__drain_idle();
+	unit_look();
 	cr_assert(lock_acquire(&table->lock));
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
 	lock_release(&table->lock);
 	cr_assert(loaded(1, SIZE) == 1 && loaded(1, OTHER_SIZE) == 2);
 	expect_sound();
@@ -171,10 +171,10 @@ Test(idle, a_held_table_is_left_alone)
 Test(idle, before_start_up_has_ended)
 {
 	start();
-	near__drain_idle();
+	unit_look();
 	near__mode = NEAR_MODE_EARLY;
-	cr_assert_eq(near__drain_idle(), 0);
-	cr_assert_eq(near__drain_idle(), 0);
+	cr_assert_eq(unit_look(), 0);
+	cr_assert_eq(unit_look(), 0);
 }
 
 TEST_IN_BOTH_MODES(idle, one_node_has_no_outgoing_bins)
@@ -185,7 +185,7 @@ TEST_IN_BOTH_MODES(idle, one_node_has_no_outgoing_bins)
 	object = near__malloc_slow(SIZE);
 	give(object);
 	for (unsigned i = 0; i < 4; i++)
-		cr_assert_eq(near__drain_idle(), 0);
+		cr_assert_eq(unit_look(), 0);
 	cr_assert_null(heap_wrong(0, false));
 }
 

@@ -86,7 +86,7 @@ Test(large, freed_twice_through_a_stale_record)
 
 	cr_assert(near__large_free(span, index));
 	cr_assert_not(near__large_free(span, index), "an extent is no block");
-	near__extent_trim(0, 0);
+	near__extent_trim(0, 0, true);
 	cr_assert_not(near__large_free(span, index), "an unused record neither");
 	expect_right();
 }
@@ -151,10 +151,10 @@ Test(extents, are_bounded_in_bytes_oldest_first)
 	}
 	cr_assert_eq(extents()->count, 8);
 	cr_assert_eq(span_or_null(extents()->last)->start, (uintptr_t)blocks[4], "0 to 3 went");
-	cr_assert_eq(near__extent_trim(0, 6 * MIB), 10 * MIB);
+	cr_assert_eq(near__extent_trim(0, 6 * MIB, true), 10 * MIB);
 	cr_assert_eq(extents()->count, 3);
-	cr_assert_eq(near__extent_trim(0, 0), 6 * MIB);
-	cr_assert_eq(near__extent_trim(0, 0), 0);
+	cr_assert_eq(near__extent_trim(0, 0, true), 6 * MIB);
+	cr_assert_eq(near__extent_trim(0, 0, true), 0);
 	expect_right();
 }
 

@@ -19,7 +19,7 @@ static uintptr_t filled(unsigned node, unsigned class, unsigned n)
 
 static unsigned empties(unsigned node)
 {
-	uint32_t index = stack_top(&near__depot[node]->empty);
+	uint32_t index = stack_top(&near__depot[node]->empty.stack);
 	unsigned n = 0;
 
 	for (; index; index = pool_slot(&near__magazines, index)->next)
@@ -120,7 +120,7 @@ Test(depot, beyond_its_bound_objects_go_home)
 	cr_assert_null(heap_wrong(0, true));
 	cr_assert_eq(near__depot_trim(0), 3 * 63 * BYTES);
 	cr_assert_eq(near__depot[0]->bytes, 0);
-	near__span_trim(0);
+	unit_span_trim(0);
 	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++)
 		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED);
 }

@@ -46,8 +46,8 @@ TEST_IN_BOTH_MODES(figures, count_all_objects_that_went_home)
 		give(held[i]);
 	left = loaded(table, bin_of(0, class_of(64)));
 	expect_freed(1, 0, 1000 - left, (1000 - left) * 64);
-	cr_assert_eq(near__drain_idle(), 0);
-	cr_assert_eq(near__drain_idle(), left * 64);
+	cr_assert_eq(unit_look(), 0);
+	cr_assert_eq(unit_look(), left * 64);
 	expect_freed(1, 0, 1000, 64000);
 	expect_freed(1, 1, 0, 0);
 	expect_freed(0, 0, 0, 0);

@@ -169,8 +169,8 @@ TEST_IN_BOTH_MODES(near, two_threads_that_free_each_others_memory)
 	for (unsigned node = 0; node < 2; node++)
 		pthread_join(threads[node], NULL);
 	cr_assert(strangers[0] == 0 && strangers[1] == 0, "%u, %u", strangers[0], strangers[1]);
-	near__drain_idle();
-	near__drain_idle();
+	unit_look();
+	unit_look();
 	there = pair(0, 1);
 	back = pair(1, 0);
 	cr_assert_eq(there.freed, GENERATIONS * EACH);
@@ -243,7 +243,7 @@ TEST_IN_BOTH_MODES(adopt, random_traffic_comes_home)
 			held[victim] = held[--n];
 		}
 		if (round % 20000 == 19999)
-			near__drain_idle();
+			unit_look();
 	}
 	expect_sound();
 	while (n)

@@ -135,11 +135,11 @@ Test(span, empty_spans_go_but_for_one)
 	cr_assert_eq(spans_in_use(), 1);
 	cr_assert_eq(near__heap[0]->spans[CLASS].empties, 1);
 	cr_assert_eq(chunks->dirty_free, 3 * (size_t)near__class[CLASS].pages * MAP_PAGE);
-	cr_assert_eq(near__span_trim(0), 0, "chunks, not the kernel, get them");
+	cr_assert_eq(unit_span_trim(0), 0, "chunks, not the kernel, get them");
 	cr_assert_eq(spans_in_use(), 0);
 	cr_assert_eq(chunks->dirty_free, 4 * (size_t)near__class[CLASS].pages * MAP_PAGE);
 	cr_assert_null(heap_wrong(0, true));
-	cr_assert_eq(near__span_trim(0), 0);
+	cr_assert_eq(unit_span_trim(0), 0);
 }
 
 /* Whole pages without an object in use go back to the kernel, once, and nothing else does. */
@@ -156,12 +156,12 @@ Test(span, trim_purges_free_pages_of_partly_used_spans)
 		if (i != kept)
 			give(class, object + i, 1);
 	}
-	bytes = near__span_trim(0);
+	bytes = unit_span_trim(0);
 	cr_assert(bytes >= most - 2 * near__os_page_size && bytes < most, "%zu of %zu", bytes, most);
 	for (unsigned i = 0; i < 1024; i++)
 		cr_assert_eq(((unsigned char *)object[kept])[i], 0xa5);
 	cr_assert_eq(*(unsigned char *)object[kept ? 0 : objects - 1], 0);
-	cr_assert_eq(near__span_trim(0), 0, "nothing came back since");
+	cr_assert_eq(unit_span_trim(0), 0, "nothing came back since");
 	cr_assert_null(heap_wrong(0, true));
 }
 
@@ -205,7 +205,7 @@ Test(span, random_traffic_keeps_all_invariants, .timeout = 60)
 	}
 	while (n--)
 		cr_assert(near__span_give(bin_of(0, class_held[n]), &held[n], 1, "free"));
-	near__span_trim(0);
+	unit_span_trim(0);
 	cr_assert_null(heap_wrong(0, true));
 	cr_assert_eq(spans_in_use(), 0);
 }
@@ -288,7 +288,7 @@ Test(span, a_thread_that_holds_the_lock_is_refused)
 	cr_assert(lock_acquire(&list->lock));
 	cr_assert_eq(near__span_take(0, CLASS, &other, 1), 0);
 	cr_assert_not(near__span_give(bin_of(0, CLASS), &object, 1, "free"));
-	cr_assert_eq(near__span_trim(0), 0);
+	cr_assert_eq(unit_span_trim(0), 0);
 	lock_release(&list->lock);
 	give(CLASS, &object, 1);
 }

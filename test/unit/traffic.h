@@ -48,7 +48,7 @@ static inline void expect_all_home(void)
 		cr_assert_eq(near__depot[node]->bytes, 0);
 	}
 	for (unsigned node = 0; node < near__nodes; node++)
-		near__span_trim(node);
+		unit_span_trim(node);
 	expect_sound();
 	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++)
 		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED ||

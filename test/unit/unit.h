@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 #include "cache/cache.h"
+#include "heap/extent.h"
+#include "heap/purge.h"
 
 /* Repeatable: xorshift64*. */
 static inline uint64_t unit_random(uint64_t *state)
@@ -135,6 +137,19 @@ static inline struct cpu_table *unit_pinned_table(void)
 	table = near__cache_table();
 	cr_assert_not_null(table);
 	return table;
+}
+
+/* Empty spans to the chunks, and whole free pages of the others to the kernel. Returns the latter's bytes. */
+static inline size_t unit_span_trim(unsigned node)
+{
+	near__span_release_empty(node, 0);
+	return near__span_purge(node, 0);
+}
+
+/* A look at idle bins: what nobody used since the last one goes. */
+static inline size_t unit_look(void)
+{
+	return near__drain_idle(1, &(bool){false});
 }
 
 /* A lock word that names a thread which does not exist. */

@@ -70,12 +70,12 @@ static void *drainer(void *seed)
 		if (near__drain_all())
 			fetch_add_relaxed(&drains, 1ul);
 		if (next_random(&random) % 2)
-			near__drain_idle();
+			near__drain_idle(1, &(bool){false});
 		expect_stub();
 		if (next_random(&random) % 16 == 0)
 			near__depot_trim((unsigned)(next_random(&random) % 2));
 		if (next_random(&random) % 16 == 0)
-			near__chunk_trim((unsigned)(next_random(&random) % 2), 0);
+			near__chunk_purge((unsigned)(next_random(&random) % 2), 0, SIZE_MAX, true);
 		if (next_random(&random) % 4 == 0)
 			usleep(50);
 	}
@@ -107,7 +107,7 @@ static unsigned expect_all_magazines(void)
 	for (uint32_t i = 1; i < near__pool_end(&near__magazines); i++)
 		made += near__pool_peek(&near__magazines, i) != NULL;
 	for (unsigned node = 0; node < near__nodes; node++) {
-		for (; near__stack_pop(&near__depot[node]->empty, &near__magazines); idle++)
+		for (; near__stack_pop(&near__depot[node]->empty.stack, &near__magazines); idle++)
 			;
 	}
 	for (; near__stack_pop(&near__magazines.free, &near__magazines); idle++)

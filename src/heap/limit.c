@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* The limits of the process. All words are relaxed: a limit may be missed by what threads ask for at the same time. */
+#include "heap/limit.h"
+
+#include "base/conf.h"
+#include "meta/arena.h"
+#include "near/malloc.h"
+
+enum { SLACK_SHARE = 16, SLACK_LEAST = 1 << 20 };
+
+static size_t mapped;
+static size_t soft_at; /* where the soft limit strikes next: beyond limit_soft when so much is in use; 0: nowhere */
+static int reached;
+
+void near__limit_note_mapped(size_t bytes, bool more)
+{
+	fetch_add_relaxed(&mapped, more ? bytes : 0 - bytes);
+}
+
+size_t near__limit_footprint(void)
+{
+	size_t bytes = load_relaxed(&mapped) + near__arena_mapped();
+
+	for (unsigned node = 0; node < near__nodes; node++) {
+		const struct chunk_heap *heap = &near__heap[node]->chunks;
+
+		bytes += load_relaxed(&heap->committed) - load_relaxed(&heap->free_bytes) +
+			 load_relaxed(&heap->dirty_free) + load_relaxed(&near__heap[node]->extents.bytes);
+	}
+	return bytes;
+}
+
+static bool refuse(int which)
+{
+	store_relaxed(&reached, which);
+	return false;
+}
+
+bool near__limit_allows(size_t bytes)
+{
+	size_t footprint, soft = load_relaxed(&near__conf.limit_soft);
+
+	if (likely(!soft && !near__conf.limit_hard))
+		return true;
+	footprint = near__limit_footprint() + bytes;
+	if (near__conf.limit_hard && footprint > near__conf.limit_hard)
+		return refuse(NEAR_LIMIT_HARD);
+	if (soft && footprint < soft)
+		store_relaxed(&soft_at, soft);
+	if (soft && footprint >= size_max(load_relaxed(&soft_at), soft))
+		return refuse(NEAR_LIMIT_SOFT);
+	return true;
+}
+
+void near__limit_relax(void)
+{
+	size_t now = near__limit_footprint();
+
+	store_relaxed(&soft_at, now + size_max(now / SLACK_SHARE, SLACK_LEAST));
+	store_relaxed(&reached, 0);
+}
+
+int near__limit_reached(void)
+{
+	return load_relaxed(&reached);
+}
+
+void near__limit_soft(size_t bytes)
+{
+	store_relaxed(&near__conf.limit_soft, bytes);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * The limits of the process, asked before the heap grows: where memory comes into use that was not ours, or not resident.
+ *
+ * The footprint is what may be resident: used and dirty pages of chunks, large mappings, extents, metadata.
+ */
+#ifndef NEAR_HEAP_LIMIT_H
+#define NEAR_HEAP_LIMIT_H
+
+#include "heap/heap.h"
+
+size_t near__limit_footprint(void);
+/*
+ * Whether the heap may grow by so much. False at limit_hard, and once at limit_soft: then memory is to be given back first,
+ * and near__limit_relax called.
+ */
+bool near__limit_allows(size_t bytes);
+/* All that could be given back was. */
+void near__limit_relax(void);
+/* NEAR_LIMIT_SOFT or NEAR_LIMIT_HARD if the last question was answered by false, else 0. */
+int near__limit_reached(void);
+void near__limit_soft(size_t bytes);
+
+/* Bytes of large mappings in the program's hands. */
+void near__limit_note_mapped(size_t bytes, bool more);
+
+#endif

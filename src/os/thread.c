@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* A thread of the allocator's own, which the program should not notice. */
+#include <dlfcn.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "os/kernel.h"
+#include "os/os.h"
+
+enum { STACK_BYTES = 64 << 10 };
+
+static const char *thread_name;
+
+static void *run(void *argument)
+{
+	void (*body)(void) = *(void (**)(void))argument;
+
+	prctl(PR_SET_NAME, thread_name);
+	body();
+	return NULL;
+}
+
+#ifdef PIC
+/* Ours of that name would start the janitor again. */
+static int create(pthread_t *thread, const pthread_attr_t *attributes, void *(*start)(void *), void *argument)
+{
+	static int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+	if (!real)
+		*(void **)&real = near__os_next_symbol("pthread_create");
+	return real ? real(thread, attributes, start, argument) : EAGAIN;
+}
+
+void *near__os_next_symbol(const char *name)
+{
+	return dlsym(RTLD_NEXT, name);
+}
+#else
+#define create pthread_create
+#endif
+
+/* A small stack, unless the program's thread-local variables do not fit there. */
+static int create_small(void *(*start)(void *), void *argument)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	int error;
+
+	if (pthread_attr_init(&attributes))
+		return ENOMEM;
+	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+	pthread_attr_setstacksize(&attributes, STACK_BYTES);
+	error = create(&thread, &attributes, start, argument);
+	if (error == EINVAL) {
+		pthread_attr_destroy(&attributes);
+		pthread_attr_init(&attributes);
+		pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+		error = create(&thread, &attributes, start, argument);
+	}
+	pthread_attr_destroy(&attributes);
+	return error;
+}
+
+bool near__os_thread(void (*body)(void), const char *name)
+{
+	static void (*kept)(void);
+	sigset_t all, before;
+	int error, saved = errno;
+
+	kept = body;
+	thread_name = name;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before); /* the thread inherits it */
+	error = create_small(run, &kept);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	errno = saved;
+	return !error;
+}
+
+unsigned near__os_threads(void)
+{
+	struct stat status;
+
+	return stat("/proc/self/task", &status) || status.st_nlink < 2 ? 0 : (unsigned)status.st_nlink - 2;
+}
+
+void near__os_wait(uint32_t *word, uint32_t value, uint64_t ms)
+{
+	struct timespec limit = {.tv_sec = (time_t)(ms / 1000), .tv_nsec = (long)(ms % 1000) * 1000000};
+
+	KERNEL(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, ms == UINT64_MAX ? NULL : &limit);
+}
+
+void near__os_wake(uint32_t *word)
+{
+	KERNEL(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+}
