@@ -206,6 +206,7 @@ struct os_cgroup {
 	unsigned cpus;	 /* of the quota, rounded up */
 };
 
+/* Not reentrant. */
 struct os_cgroup near__os_cgroup(void);
 
 /* ---- walk.c --------------------------------------------------------------------------------------- */
