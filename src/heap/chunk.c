@@ -164,6 +164,7 @@ static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 		near__pool_give(&near__chunks, index);
 		return 0;
 	}
+	near__heap_huge(heap, chunk);
 	store_release(&chunk->in_use, (uint8_t)true);
 	link_chunk(heap, chunk, index);
 	store_relaxed(&heap->committed, heap->committed + CHUNK_BYTES);

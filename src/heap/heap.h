@@ -210,6 +210,8 @@ bool near__chunk_resize(struct span *span, size_t bytes);
  */
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uint32_t chunk);
 void near__chunk_rebuild(unsigned node);
+/* Asks for huge pages for regions that were made before the options were known. */
+void near__region_huge(void);
 /* Binds regions that were made before the nodes were known, and moves what is in them already. */
 void near__region_bind(unsigned node);
 

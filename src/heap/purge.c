@@ -46,6 +46,17 @@ static size_t in_use(const struct chunk_heap *heap)
 	return committed > free ? committed - free : 0;
 }
 
+static unsigned resident_used(const struct chunk *chunk)
+{
+	unsigned char resident[CHUNK_PAGES] = {0};
+	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), pages = 0;
+
+	near__os_residence((void *)chunk->base, CHUNK_BYTES, resident);
+	for (unsigned page = 0; page < CHUNK_PAGES; page++)
+		pages += (resident[page / grain] & 1) && load_relaxed(&chunk->used[page / 64]) >> (page % 64) & 1;
+	return pages;
+}
+
 size_t near__heap_allowance(unsigned node)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
@@ -58,17 +69,6 @@ size_t near__heap_allowance(unsigned node)
 		       resident_part(heap, in_use(heap) / USE_SHARE_DECAYS);
 	return near__conf.initial_pool + size_min(near__conf.retain_max, RETAIN_LEAST + regretted) +
 	       resident_part(heap, in_use(heap) / USE_SHARE);
-}
-
-static unsigned resident_used(const struct chunk *chunk)
-{
-	unsigned char resident[CHUNK_PAGES] = {0};
-	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), pages = 0;
-
-	near__os_residence((void *)chunk->base, CHUNK_BYTES, resident);
-	for (unsigned page = 0; page < CHUNK_PAGES; page++)
-		pages += (resident[page / grain] & 1) && load_relaxed(&chunk->used[page / 64]) >> (page % 64) & 1;
-	return pages;
 }
 
 void near__heap_sample(unsigned node)
@@ -111,6 +111,53 @@ void near__heap_wish(unsigned node)
 	if (near__heap_retained(node) > near__heap_allowance(node))
 		wish(HEAP_TOO_MUCH);
 }
+
+/* ---- huge pages ------------------------------------------------------------------------------------- */
+
+enum {
+	HUGE_USED = CHUNK_PAGES / 4 * 3,
+	HUGE_SHARE = 8,	 /* if of the pages in use in a chunk before not one part in this many is untouched */
+	HUGE_BACK = 4,	 /* so many chunks before: that one should be in use by now */
+	HUGE_SPLITS = 8192, /* chunks that may have got other pages again: each costs the kernel mappings */
+};
+
+/*
+ * Bytes in use from which on chunks get huge pages. Where a hypervisor backs memory when it is first touched, a huge page
+ * costs a multiple of its small ones at once, which pays in heaps whose use of the TLB shows.
+ */
+size_t near__huge_least = 4 * GIB;
+static uint32_t splits;
+
+static unsigned used_pages(const struct chunk *chunk)
+{
+	return CHUNK_PAGES - load_relaxed(&chunk->free);
+}
+
+void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk)
+{
+	const struct chunk *before = chunk;
+
+	if (near__conf.thp != CONF_THP_AUTO || in_use(heap) < near__huge_least || load_relaxed(&splits) >= HUGE_SPLITS)
+		return;
+	for (unsigned i = 0; i < HUGE_BACK && before->sibling; i++)
+		before = pool_record(&near__chunks, before->sibling);
+	if (before == chunk || used_pages(before) < HUGE_USED ||
+	    resident_used(before) < used_pages(before) - used_pages(before) / HUGE_SHARE)
+		return;
+	chunk->huge = !near__os_huge((void *)chunk->base, CHUNK_BYTES, true);
+}
+
+/* Part of it was given back, and the kernel should not fill the hole. */
+static void split_huge(struct chunk *chunk)
+{
+	if (!chunk->huge || load_relaxed(&splits) >= HUGE_SPLITS)
+		return;
+	chunk->huge = false;
+	fetch_add_relaxed(&splits, 1u);
+	near__os_huge((void *)chunk->base, CHUNK_BYTES, false);
+}
+
+/* ---- what was taken and given ----------------------------------------------------------------------- */
 
 void near__heap_note_taken(struct chunk_heap *heap, size_t clean)
 {
@@ -217,7 +264,7 @@ static size_t take_back(struct chunk_heap *heap, const struct lent *run, bool pu
 static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t most)
 {
 	struct chunk_heap *heap = &near__heap[node]->chunks;
-	const struct chunk *chunk = near__pool_peek(&near__chunks, index);
+	struct chunk *chunk = near__pool_peek(&near__chunks, index);
 	struct lent run;
 	size_t bytes = 0;
 	unsigned at = 0;
@@ -228,6 +275,8 @@ static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t mos
 		bytes += take_back(heap, &run, !give_back(start, (size_t)run.pages * MAP_PAGE));
 		at = run.at + run.pages;
 	}
+	if (bytes && load_relaxed(&chunk->free) < CHUNK_PAGES)
+		split_huge(chunk);
 	return bytes;
 }
 
@@ -350,6 +399,8 @@ static size_t purge_span(struct span *span, uint32_t index, unsigned node, unsig
 	    !lend_span(span, index, node, age, &view))
 		return 0;
 	bytes = purge_view(&view);
+	if (bytes && span->chunk)
+		split_huge(pool_record(&near__chunks, span->chunk));
 	take_span_back(span, index);
 	return bytes;
 }

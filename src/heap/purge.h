@@ -39,6 +39,9 @@ void near__heap_note_taken(struct chunk_heap *heap, size_t clean);
 /* Some has become free, or an extent; some objects went back to their spans. */
 void near__heap_wish(unsigned node);
 void near__heap_note_objects(unsigned node, size_t freed);
+/* Gets a huge page for a new chunk, if the heap is large, and chunks made before it are dense. Under the chunk lock. */
+void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk);
+extern size_t near__huge_least;
 /* Looks at some chunks for how much of what is in use is resident. Under the purge lock. */
 void near__heap_sample(unsigned node);
 

@@ -45,6 +45,7 @@ static uint32_t reserve(struct chunk_heap *heap, unsigned node)
 		near__os_unmap(base, bytes);
 		return 0;
 	}
+	near__os_huge(base, bytes, near__conf.thp == CONF_THP_ALWAYS);
 	near__numa_bind(base, bytes, node);
 	*region_at(index) = (struct region){
 		.base = (uintptr_t)base, .bytes = bytes, .next = heap->regions, .node = (uint16_t)node};
@@ -84,6 +85,18 @@ static bool carve_from(uint32_t index, uint32_t chunk)
 	chunk_at(chunk)->sibling = region->chunks;
 	region->chunks = chunk;
 	return true;
+}
+
+void near__region_huge(void)
+{
+	uint32_t end = near__pool_end(&near__regions);
+
+	for (uint32_t i = 1; i < end; i++) {
+		const struct region *region = near__pool_peek(&near__regions, i);
+
+		if (region && load_acquire(&region->in_use))
+			near__os_huge((void *)region->base, region->bytes, true);
+	}
 }
 
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uint32_t chunk)

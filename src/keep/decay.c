@@ -47,7 +47,7 @@ static void shift(unsigned node, uint64_t steps)
 }
 
 /* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. */
-static void give_back(unsigned node, size_t keep, size_t most)
+static void give_back(unsigned node, size_t keep, size_t most, bool split)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
 	size_t dirty = near__heap_retained(node) - load_relaxed(&extents->bytes);
@@ -55,7 +55,7 @@ static void give_back(unsigned node, size_t keep, size_t most)
 	if (near__heap_retained(node) > keep)
 		near__extent_trim(node, keep > dirty ? keep - dirty : 0, near__janitor_runs());
 	if (near__heap_retained(node) > keep)
-		near__chunk_purge(node, keep - size_min(keep, load_relaxed(&extents->bytes)), most, true);
+		near__chunk_purge(node, keep - size_min(keep, load_relaxed(&extents->bytes)), most, split);
 }
 
 /* True: something is retained that will go in time. */
@@ -69,7 +69,7 @@ static bool step_nodes(uint64_t steps, size_t most)
 		shift(node, size_min(steps, STEPS));
 		limit = size_max(limit_of(node), near__conf.initial_pool);
 		if (near__heap_retained(node) > limit)
-			give_back(node, limit, most);
+			give_back(node, limit, most, true);
 		decay.seen[node] = near__heap_retained(node);
 		left |= limit > near__conf.initial_pool;
 	}
@@ -199,7 +199,9 @@ static void reduce(unsigned node)
 	near__heap_sample(node);
 	allowance = near__heap_allowance(node);
 	if (near__heap_retained(node) > allowance)
-		give_back(node, allowance - allowance / 4, KEEP_ALL);
+		give_back(node, allowance - allowance / 4, KEEP_ALL, false);
+	if (near__heap_retained(node) > allowance) /* huge pages are kept whole, but not at any price */
+		give_back(node, allowance, KEEP_ALL, true);
 }
 
 void near__keep_fulfil(void)

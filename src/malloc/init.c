@@ -206,6 +206,8 @@ __attribute__((constructor(101))) static void start(void)
 	near__os_after_fork = near__after_fork;
 	near__os_mark_forks();
 	pthread_atfork(near__os_forking, NULL, near__os_forked);
+	if (near__conf.thp == CONF_THP_ALWAYS)
+		near__region_huge();
 	start_nodes();
 	errno = saved; /* of dlopen and libnuma; 0 when main begins */
 	mode = choose_mode();

@@ -36,6 +36,7 @@ static void *map_near(size_t bytes, size_t align, unsigned node)
 	void *start = near__os_map(bytes, align);
 
 	if (start) {
+		near__os_huge(start, bytes, false); /* a few pages of it may be all that is ever used */
 		near__numa_bind(start, bytes, node);
 		near__arena_note(bytes);
 	}

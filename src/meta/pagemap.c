@@ -33,6 +33,7 @@ static bool cover_one(intptr_t *entry)
 
 	if (!leaf)
 		return false;
+	near__os_huge(leaf, bytes, false);
 
 	intptr_t distance = (intptr_t)((uintptr_t)leaf - (uintptr_t)near__pagemap_zero);
 

@@ -5,11 +5,17 @@
 #include <sys/auxv.h>
 #include <sys/stat.h>
 
+#include "base/bits.h"
 #include "os/kernel.h"
 #include "os/os.h"
 
 size_t near__os_page_size = 4096;
 bool near__os_secure;
+
+#ifdef PIC
+/* The linker's names for our tables: megabytes of which little is touched. */
+extern char __bss_start[] HIDDEN, _end[] HIDDEN;
+#endif
 
 void near__os_start(void)
 {
@@ -18,6 +24,11 @@ void near__os_start(void)
 	if (page)
 		near__os_page_size = page;
 	near__os_secure = getauxval(AT_SECURE) != 0;
+#ifdef PIC
+	uintptr_t from = round_up((uintptr_t)__bss_start, near__os_page_size);
+
+	near__os_huge((void *)from, round_down((uintptr_t)_end, near__os_page_size) - from, false);
+#endif
 }
 
 long near__os_read_file(const char *path, char *buffer, size_t size)

@@ -18,7 +18,7 @@
 
 /* ---- start ---------------------------------------------------------------------------------------- */
 
-/* Sets the two below from the auxiliary vector. No system call. */
+/* Sets the two below from the auxiliary vector, and keeps our tables off huge pages. */
 void near__os_start(void);
 
 extern size_t near__os_page_size;
