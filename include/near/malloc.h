@@ -183,7 +183,46 @@ struct near_stats {
 	uint64_t drains;             /* CPU tables emptied from outside */
 	uint64_t foreign;            /* pointers of other allocators left alone */
 	uint64_t lost;               /* objects given up because no memory could be had to note them */
+	uint64_t slack;              /* part of `allocated` beyond what was asked for; estimated from slow calls, blocks beyond the classes apart */
+	uint64_t retained;           /* free pages that may be resident, and `cached_extent` */
+	uint64_t footprint;          /* what limits bound: `mapped` without the free pages that are not */
 };
+
+enum near_range_kind {
+	NEAR_RANGE_OBJECTS = 1, /* pages of a span with at least one object that the program or a cache has */
+	NEAR_RANGE_HOLE,	/* pages of a span with none */
+	NEAR_RANGE_LARGE,	/* a block beyond the size classes */
+	NEAR_RANGE_FREE,	/* free pages between them */
+	NEAR_RANGE_KEPT,	/* freed large blocks kept for re-use */
+	NEAR_RANGE_METADATA,	/* the allocator's own; never unmapped */
+};
+
+struct near_range {
+	const void *start;
+	size_t bytes;  /* whole units of 4096 */
+	uint32_t kind; /* enum near_range_kind */
+	int node;      /* home, -1 where memory is not kept apart by nodes; of metadata without meaning */
+};
+
+/*
+ * Visits all memory of the allocator: each range once, but what is made or moved meanwhile perhaps never or twice. While
+ * `visit` runs its range stays mapped and may be read, though the program writes there and may free it. It may allocate
+ * and free. Its first result that is not 0 ends the walk and is returned; else 0. Waits for nobody for long; what wants
+ * to unmap memory waits for the visit. Not from signal handlers.
+ */
+NEAR_EXPORT int near_walk(int (*visit)(const struct near_range *range, void *argument), void *argument);
+
+/* Bytes that are resident, by kind of range, as the kernel tells (mincore(2)). `total` is what smaps calls the Rss of them. */
+struct near_residence {
+	uint64_t objects, holes, large, free, kept, metadata;
+	uint64_t total;
+};
+
+/*
+ * Looks at all pages of the allocator: some microseconds for a MiB. Fills the first `size` bytes of *out. Returns 0, or
+ * -1 with errno EINVAL as near_stats, or ENOMEM. Not from signal handlers.
+ */
+NEAR_EXPORT int near_residence(struct near_residence *out, size_t size);
 
 /* Fills the first `size` bytes of *out. Returns 0, or -1 with errno EINVAL when size is 0 or out is NULL. */
 NEAR_EXPORT int near_stats(struct near_stats *out, size_t size);

@@ -14,6 +14,7 @@
 #include "os/os.h"
 #include "watch/nodes.h"
 #include "watch/stats.h"
+#include "watch/walk.h"
 
 const char *near_version(void)
 {
@@ -197,6 +198,19 @@ int near_stats(struct near_stats *out, size_t size)
 
 	near__stats_read(&all);
 	return give(out, size, &all, sizeof(all));
+}
+
+int near_walk(int (*visit)(const struct near_range *range, void *argument), void *argument)
+{
+	return near__walk(visit, argument);
+}
+
+int near_residence(struct near_residence *out, size_t size)
+{
+	struct near_residence all;
+	int error = near__residence(&all);
+
+	return error ? fail(error) : give(out, size, &all, sizeof(all));
 }
 
 int near_report(int fd)

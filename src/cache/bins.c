@@ -43,14 +43,16 @@ static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare
 	unsigned bins = near__table_bins();
 	size_t per_bin = sizeof(struct bin) + sizeof(uint32_t) + sizeof(uint8_t);
 	struct cpu_table *table = near__arena_alloc(
-		sizeof(*table) + near__nodes * sizeof(struct freed) + bins * per_bin, CACHE_LINE, node);
+		sizeof(*table) + near__nodes * sizeof(struct freed) + (CLASSES + 1) * sizeof(struct asked) + bins * per_bin,
+		CACHE_LINE, node);
 
 	if (!table)
 		return NULL;
 	table->cpu = (uint16_t)cpu;
 	table->node = (uint16_t)node;
 	table->freed = (struct freed *)&table->bins[bins];
-	table->seen = (uint32_t *)&table->freed[near__nodes];
+	table->asked = (struct asked *)&table->freed[near__nodes];
+	table->seen = (uint32_t *)&table->asked[CLASSES + 1];
 	table->want = (uint8_t *)&table->seen[bins];
 	/* Bin 0 is that of pointers without one: it is the stub in every table, and needs no test in free. */
 	for (unsigned b = 0; b < bins; b++) {

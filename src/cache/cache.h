@@ -23,6 +23,11 @@ struct cpu_counts {
 	uint64_t slow_malloc, slow_free;
 };
 
+/* What slow calls of malloc asked for, by class; lossy. */
+struct asked {
+	uint64_t calls, bytes;
+};
+
 /* What was freed on a CPU of one node's memory, by the magazine, when it leaves the CPU. */
 struct freed {
 	uint64_t objects, bytes;
@@ -40,6 +45,7 @@ struct cpu_table {
 	uint8_t admitted; /* counts as one of max_caches */
 	uint8_t *want;
 	struct freed *freed; /* by node; lossy */
+	struct asked *asked; /* by class */
 	uint32_t *seen;	     /* by bin: what the last look saw, and for how many looks; owned by the drain lock */
 	int64_t charged ALIGNED(CACHE_LINE); /* may be below zero for a moment */
 	struct cpu_counts counts;

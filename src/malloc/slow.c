@@ -92,6 +92,8 @@ static void *alloc_small(size_t size, int wanted)
 		return object;
 	if (table) {
 		count_lossy(&table->counts.slow_malloc, 1ull);
+		count_lossy(&table->asked[class].calls, 1ull);
+		count_lossy(&table->asked[class].bytes, (uint64_t)size);
 		keep_tick(table);
 	}
 	object = near__mode == NEAR_MODE_EARLY ? NULL : near__cache_alloc(table, node, class);

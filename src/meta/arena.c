@@ -11,7 +11,7 @@
 #include "base/atomic.h"
 #include "base/bits.h"
 
-enum { BLOCK_BYTES = 1 << 20, BLOCK_LEAST = 1 << 16, OWN_MAPPING_FROM = BLOCK_BYTES / 4 };
+enum { MAPPINGS_MOST = 1 << 14, BLOCK_BYTES = 1 << 20, BLOCK_LEAST = 1 << 16, OWN_MAPPING_FROM = BLOCK_BYTES / 4 };
 
 struct block {
 	size_t used;
@@ -21,9 +21,36 @@ struct block {
 static struct block *current[OS_MAX_NODES];
 static size_t mapped;
 
-void near__arena_note(size_t bytes)
+/* What was mapped, for walks; more than these are counted only. `bytes` is stored last. */
+static struct {
+	void *start;
+	size_t bytes;
+} mappings[MAPPINGS_MOST];
+
+static uint32_t mappings_made;
+
+void near__arena_note(void *start, size_t bytes)
 {
+	uint32_t i;
+
 	fetch_add_relaxed(&mapped, bytes);
+	if (load_relaxed(&mappings_made) >= MAPPINGS_MOST)
+		return;
+	i = fetch_add_relaxed(&mappings_made, 1u);
+	if (i >= MAPPINGS_MOST)
+		return;
+	store_relaxed(&mappings[i].start, start);
+	store_release(&mappings[i].bytes, bytes);
+}
+
+void near__arena_visit(void (*visit)(void *start, size_t bytes, void *argument), void *argument)
+{
+	for (uint32_t i = 0; i < MAPPINGS_MOST && i < load_relaxed(&mappings_made); i++) {
+		size_t bytes = load_acquire(&mappings[i].bytes);
+
+		if (bytes)
+			visit(load_relaxed(&mappings[i].start), bytes, argument);
+	}
 }
 
 size_t near__arena_mapped(void)
@@ -38,8 +65,16 @@ static void *map_near(size_t bytes, size_t align, unsigned node)
 	if (start) {
 		near__os_huge(start, bytes, false); /* a few pages of it may be all that is ever used */
 		near__numa_bind(start, bytes, node);
-		near__arena_note(bytes);
 	}
+	return start;
+}
+
+static void *map_own(size_t bytes, size_t align, unsigned node)
+{
+	void *start = map_near(bytes, align, node);
+
+	if (start)
+		near__arena_note(start, bytes);
 	return start;
 }
 
@@ -56,9 +91,10 @@ static struct block *grow(struct block *seen, unsigned node, size_t needed)
 	if (!block)
 		return NULL;
 	block->used = round_up(sizeof(*block), CACHE_LINE);
-	if (cas_acq_rel(&current[node], &seen, block)) /* A0 */
+	if (cas_acq_rel(&current[node], &seen, block)) { /* A0 */
+		near__arena_note(block, block->bytes);
 		return block;
-	near__arena_note(0 - block->bytes);
+	}
 	near__os_unmap(block, block->bytes);
 	return seen;
 }
@@ -68,7 +104,7 @@ void *near__arena_alloc(size_t bytes, size_t align, unsigned node)
 	bytes = round_up(bytes, CACHE_LINE);
 	align = size_max(align, CACHE_LINE);
 	if (bytes >= OWN_MAPPING_FROM)
-		return map_near(round_up(bytes, near__os_page_size), size_max(align, near__os_page_size), node);
+		return map_own(round_up(bytes, near__os_page_size), size_max(align, near__os_page_size), node);
 
 	struct block *block = load_acquire(&current[node]); /* A1 */
 

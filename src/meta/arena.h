@@ -15,7 +15,9 @@ void *near__arena_alloc(size_t bytes, size_t align, unsigned node);
 /* Bytes mapped for arenas so far. */
 size_t near__arena_mapped(void);
 
-/* Counts metadata that was mapped directly. */
-void near__arena_note(size_t bytes);
+/* Counts metadata that was mapped directly, named by its start. */
+void near__arena_note(void *start, size_t bytes);
+/* Tells all mappings, one after the other. */
+void near__arena_visit(void (*visit)(void *start, size_t bytes, void *argument), void *argument);
 
 #endif

@@ -38,7 +38,7 @@ static bool cover_one(intptr_t *entry)
 	intptr_t distance = (intptr_t)((uintptr_t)leaf - (uintptr_t)near__pagemap_zero);
 
 	if (cas_acq_rel(entry, &none, distance)) /* M2 */
-		near__arena_note(bytes);
+		near__arena_note(leaf, bytes);
 	else
 		near__os_unmap(leaf, bytes);
 	return true;

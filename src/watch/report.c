@@ -71,6 +71,10 @@ static void add_bytes(struct text *out, const struct near_stats *s)
 	add_share(out, "freed large, kept", s->cached_extent, s->mapped);
 	add_share(out, "metadata", s->metadata, s->mapped);
 	add_share(out, "mapped", s->mapped, s->mapped);
+	near__text_add(out, "of these\n");
+	add_share(out, "beyond what was asked for", s->slack, s->mapped);
+	add_share(out, "free, may be resident", s->retained, s->mapped);
+	add_share(out, "footprint", s->footprint, s->mapped);
 }
 
 /* Calls of the fast path are not counted; what a refill brought must have been handed out by it. */

@@ -4,10 +4,12 @@
 #include "watch/stats.h"
 
 #include "cache/cache.h"
+#include "heap/limit.h"
+#include "heap/purge.h"
 #include "malloc/malloc.h"
 #include "meta/arena.h"
 
-static void add_spans(struct near_stats *s)
+static void add_spans(struct near_stats *s, uint64_t *used_by_class)
 {
 	uint32_t end = near__pool_end(&near__spans);
 
@@ -19,6 +21,7 @@ static void add_spans(struct near_stats *s)
 			size_t used = (size_t)load_relaxed(&span->used) * near__class[span->class].bytes;
 
 			s->allocated += used;
+			used_by_class[span->class] += used;
 			s->free_span += span->bytes - size_min(used, span->bytes);
 		} else if (state == SPAN_RUN || state == SPAN_MAPPED) {
 			s->allocated += span->bytes;
@@ -68,12 +71,33 @@ static void add_table(struct near_stats *s, const struct cpu_table *table)
 	s->slow_free += load_relaxed(&c->slow_free);
 }
 
+/* Of `bytes` in objects of a class, what their owners have no use for; if they are like those that slow calls asked for. */
+static uint64_t slack_of(unsigned class, uint64_t bytes)
+{
+	uint64_t calls = 0, asked = 0, size = near__class[class].bytes;
+
+	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
+		const struct cpu_table *table = load_acquire(&near__table[cpu]);
+
+		calls += table ? load_relaxed(&table->asked[class].calls) : 0;
+		asked += table ? load_relaxed(&table->asked[class].bytes) : 0;
+	}
+	return calls && asked < calls * size ? bytes / size * (size - asked / calls) : 0;
+}
+
+static void add_retained(struct near_stats *s)
+{
+	for (unsigned node = 0; node < near__nodes; node++)
+		s->retained += near__heap_retained(node);
+	s->footprint = near__limit_footprint();
+}
+
 void near__stats_read(struct near_stats *out)
 {
-	uint64_t cached;
+	uint64_t used_by_class[CLASSES + 1] = {0}, cached, in_objects;
 
 	*out = (struct near_stats){.version = 1, .mode = near__mode, .nodes = near__nodes, .cpus = near__cpus};
-	add_spans(out);
+	add_spans(out, used_by_class);
 	add_chunks(out);
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		const struct cpu_table *table = load_acquire(&near__table[cpu]);
@@ -84,7 +108,13 @@ void near__stats_read(struct near_stats *out)
 	for (unsigned node = 0; node < near__nodes; node++)
 		out->cached_depot += near__depot[node] ? load_relaxed(&near__depot[node]->bytes) : 0;
 	cached = out->cached_cpu + out->cached_depot;
+	in_objects = out->allocated - out->large;
+	for (unsigned class = 1; class <= CLASSES; class++)
+		out->slack += slack_of(class, used_by_class[class]);
+	/* What is cached is no different. */
+	out->slack -= in_objects ? (uint64_t)((double)out->slack * (double)size_min(cached, in_objects) / (double)in_objects) : 0;
 	out->allocated -= cached < out->allocated ? cached : out->allocated;
+	add_retained(out);
 	out->metadata = near__arena_mapped();
 	out->mapped += out->metadata;
 	out->drains = load_relaxed(&near__drains);
