@@ -119,6 +119,33 @@ void near__cache_note_freed(struct cpu_table *table, unsigned node, uint64_t obj
 	count_lossy(&table->freed[node].bytes, bytes);
 }
 
+static uint32_t admitted; /* tables that are */
+
+bool near__cache_admit(struct cpu_table *table)
+{
+	uint8_t no = false;
+	uint32_t n = load_relaxed(&admitted);
+
+	if (!near__conf.max_caches || load_relaxed(&table->admitted))
+		return true;
+	while (n < near__conf.max_caches) {
+		if (!cas_relaxed(&admitted, &n, n + 1))
+			continue;
+		if (!cas_relaxed(&table->admitted, &no, (uint8_t)true))
+			fetch_sub_relaxed(&admitted, 1u); /* another thread on this CPU was quicker */
+		return true;
+	}
+	return false;
+}
+
+void near__cache_dismiss(struct cpu_table *table)
+{
+	uint8_t yes = true;
+
+	if (cas_relaxed(&table->admitted, &yes, (uint8_t)false))
+		fetch_sub_relaxed(&admitted, 1u);
+}
+
 static int current_cpu(void)
 {
 	int cpu;

@@ -128,6 +128,14 @@ void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const
  */
 void near__cache_retire(struct cpu_table *table, unsigned bin, uintptr_t cursor, unsigned objects);
 
+/*
+ * Whether the CPU may have filled bins: one of max_caches, until a look finds all of them empty. Who may not works from
+ * depot and heap.
+ */
+bool near__cache_admit(struct cpu_table *table);
+/* A look has found the table empty. Under the drain lock. */
+void near__cache_dismiss(struct cpu_table *table);
+
 /* ---- magazine.c: magazines are named by the address of their cursor -------------------------------- */
 
 /* An empty magazine, first of `node`, then of `own`, then of any, then a new one; 0: none. */

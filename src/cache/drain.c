@@ -104,7 +104,7 @@ static bool is_idle(const struct cpu_table *table, unsigned b, unsigned age)
 /* Whether there is a bin that looks as it did `age` looks ago. */
 static bool has_idle(struct cpu_table *table, unsigned age, bool *left)
 {
-	bool found = false;
+	bool found = false, occupied = false;
 
 	for (unsigned b = 1; b < near__table_bins(); b++) {
 		uint32_t now = look(table, b), seen = table->seen[b], looks = 0;
@@ -115,8 +115,11 @@ static bool has_idle(struct cpu_table *table, unsigned age, bool *left)
 			looks = (seen & AGE_MOST) < AGE_MOST ? (seen & AGE_MOST) + 1 : AGE_MOST;
 		table->seen[b] = now | looks;
 		found |= looks >= age;
-		*left = true;
+		occupied = true;
 	}
+	*left |= occupied;
+	if (!occupied)
+		near__cache_dismiss(table);
 	return found;
 }
 

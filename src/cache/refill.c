@@ -129,7 +129,7 @@ void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class)
 	struct hands hands;
 	void *object;
 
-	if (!table)
+	if (!table || !near__cache_admit(table))
 		return take_one(node, class);
 	hands = take_spare(table, bin, true, &charge);
 	if (!hands.full) {
@@ -210,7 +210,7 @@ void near__cache_free(struct cpu_table *table, unsigned bin, void *object, const
 	struct hands hands;
 	unsigned capacity;
 
-	if (!table) {
+	if (!table || !near__cache_admit(table)) {
 		give_one(bin, object, call);
 		return;
 	}

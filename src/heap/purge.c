@@ -447,7 +447,8 @@ uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *le
 		if (load_relaxed(&span->age) < SPAN_PURGED - 1)
 			store_relaxed(&span->age, (uint8_t)(span->age + 1)); /* may undo a use: a look too old */
 		if (purge && load_relaxed(&span->listed)) {
-			purge_span(span, i, span->node, age);
+			/* Not all at once: spread over the second half of the time. */
+			purge_span(span, i, span->node, age - i % (age / 2 + 1));
 			*left |= load_relaxed(&span->age) != SPAN_PURGED;
 		}
 	}

@@ -56,7 +56,7 @@ size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split);
 size_t near__span_purge(unsigned node, unsigned age);
 /*
  * A look at the spans, at `records` of them from index `from` on: those that were used for nothing are a look older, and
- * of those that are `age` looks old whole free pages are given back. *left becomes true when some are too young. Returns
+ * of those that are `age` looks old (some: from half of that on) whole free pages are given back. *left becomes true when some are too young. Returns
  * where to go on; 0: all have been seen.
  */
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left);

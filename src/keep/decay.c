@@ -43,7 +43,7 @@ static void shift(unsigned node, uint64_t steps)
 			backlog[i] = backlog[i - 1];
 		backlog[0] = 0;
 	}
-	backlog[0] = now > before ? now - before : 0;
+	backlog[0] = now > before && before <= SIZE_MAX / 2 ? now - before : 0;
 }
 
 /* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. */
@@ -76,16 +76,28 @@ static bool step_nodes(uint64_t steps, size_t most)
 	return left;
 }
 
+/* What a look makes free was not used for long enough already: it is not counted as new. */
+static void note_retained(bool before)
+{
+	for (unsigned node = 0; node < near__nodes; node++) {
+		size_t now = near__heap_retained(node);
+
+		decay.seen[node] += before ? 0 - now : now;
+	}
+}
+
 static void start_look(void)
 {
 	unsigned look = decay.look++;
 
+	note_retained(true);
 	decay.found = false;
 	near__drain_idle(LOOKS, &decay.found);
 	for (unsigned node = 0; node < near__nodes; node++) {
 		near__depot_look(node, look, &decay.found);
 		near__span_release_empty(node, LOOKS);
 	}
+	note_retained(false);
 	decay.span = 1;
 }
 
