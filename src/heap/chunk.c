@@ -117,8 +117,24 @@ void near__chunk_settle(struct chunk_heap *heap, struct chunk *chunk, uint32_t i
 		near__region_count(chunk->region, free == CHUNK_PAGES);
 }
 
-/* The fullest fitting chunk among the first few of a bucket, and where in it. */
-static uint32_t best_in(const struct chunk_heap *heap, unsigned bucket, unsigned pages, unsigned align, unsigned *at)
+/* The fuller one; of two alike the one of whose free pages more are resident. */
+static bool is_better(const struct chunk *chunk, const struct chunk *best)
+{
+	return chunk->free < best->free || (chunk->free == best->free && chunk->dirty_free > best->dirty_free);
+}
+
+/* Half of them at least. */
+static bool is_dirty(const struct chunk *chunk, unsigned at, unsigned pages)
+{
+	return near__bits_count(chunk->dirty, at, pages) >= pages - pages / 2;
+}
+
+/*
+ * The fullest fitting chunk among the first few of a bucket, and where in it; if that is asked for, only one that has
+ * dirty pages there.
+ */
+static uint32_t best_in(const struct chunk_heap *heap, unsigned bucket, unsigned pages, unsigned align, bool dirty,
+			unsigned *at)
 {
 	uint32_t best = 0;
 	unsigned tries = 0;
@@ -127,10 +143,12 @@ static uint32_t best_in(const struct chunk_heap *heap, unsigned bucket, unsigned
 		const struct chunk *chunk = chunk_at(i);
 		unsigned start;
 
-		if (chunk->longest < pages || (best && chunk->free >= chunk_at(best)->free))
+		if (chunk->longest < pages || (best && !is_better(chunk, chunk_at(best))))
+			continue;
+		if (dirty && chunk->dirty_free < pages)
 			continue;
 		start = find_run(chunk, pages, align);
-		if (start < CHUNK_PAGES) {
+		if (start < CHUNK_PAGES && (!dirty || is_dirty(chunk, start, pages))) {
 			best = i;
 			*at = start;
 		}
@@ -138,17 +156,27 @@ static uint32_t best_in(const struct chunk_heap *heap, unsigned bucket, unsigned
 	return best;
 }
 
-static uint32_t find_chunk(const struct chunk_heap *heap, unsigned pages, unsigned align, unsigned *at)
+static uint32_t find_in_buckets(const struct chunk_heap *heap, unsigned pages, unsigned align, bool dirty, unsigned *at)
 {
 	uint64_t buckets = heap->nonempty & ~0ull << bucket_of(pages);
 
 	for (; buckets; buckets &= buckets - 1) {
-		uint32_t index = best_in(heap, (unsigned)__builtin_ctzll(buckets), pages, align, at);
+		uint32_t index = best_in(heap, (unsigned)__builtin_ctzll(buckets), pages, align, dirty, at);
 
 		if (index)
 			return index;
 	}
 	return 0;
+}
+
+/* What is resident already is used before what would have to be made so. */
+static uint32_t find_chunk(const struct chunk_heap *heap, unsigned pages, unsigned align, unsigned *at)
+{
+	uint32_t index = 0;
+
+	if (heap->dirty_free >= (size_t)pages * MAP_PAGE)
+		index = find_in_buckets(heap, pages, align, true, at);
+	return index ? index : find_in_buckets(heap, pages, align, false, at);
 }
 
 static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)

@@ -193,45 +193,50 @@ static bool may_wait(void)
 	return !near__os_holds_a_lock || !near__os_holds_a_lock();
 }
 
-/* The next run of dirty free pages at or after `at`, whole kernel pages from the first dirty one to the last. */
-static bool find_dirt(const struct chunk *chunk, unsigned at, struct lent *run)
+/*
+ * The last run of dirty free pages that ends at or before `end`, whole kernel pages from the first dirty one to the last, and
+ * of it no more than the last `most`: runs are taken from the front, so what stays there is used first.
+ */
+static bool find_dirt(const struct chunk *chunk, unsigned end, unsigned most, struct lent *run)
 {
-	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE);
+	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), at = 0;
 
-	while ((at = near__bits_next_clear(chunk->used, at, CHUNK_PAGES)) < CHUNK_PAGES) {
-		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
-		unsigned from = (unsigned)round_up(at, grain), to = (unsigned)round_down(end, grain);
+	run->pages = 0;
+	while ((at = near__bits_next_clear(chunk->used, at, end)) < end) {
+		unsigned next = near__bits_next_set(chunk->used, at, end);
+		unsigned from = (unsigned)round_up(at, grain), to = (unsigned)round_down(next, grain);
 
-		at = end;
+		at = next;
 		if (from >= to)
 			continue;
 		from = (unsigned)round_down(near__bits_next_set(chunk->dirty, from, to), grain);
 		while (to > from && !near__bits_any(chunk->dirty, to - grain, grain))
 			to -= grain;
-		if (from < to) {
-			run->at = (uint16_t)from;
-			run->pages = (uint16_t)(to - from);
-			return true;
-		}
+		if (from >= to)
+			continue;
+		most = (unsigned)round_up(size_max(most, 1), grain);
+		from = to - from > most ? to - most : from;
+		run->at = (uint16_t)from;
+		run->pages = (uint16_t)(to - from);
 	}
-	return false;
+	return run->pages;
 }
 
-static bool lend(struct chunk_heap *heap, unsigned node, uint32_t index, unsigned at, struct lent *run)
+static bool lend(struct chunk_heap *heap, unsigned node, unsigned end, size_t most, struct lent *run)
 {
-	struct chunk *chunk = near__pool_peek(&near__chunks, index);
+	struct chunk *chunk = near__pool_peek(&near__chunks, run->chunk);
 	bool found;
 
 	if (!lock_acquire(&heap->lock))
 		return false;
-	*run = (struct lent){.chunk = index};
-	found = chunk->in_use && chunk->node == node && find_dirt(chunk, at, run);
+	found = chunk->in_use && chunk->node == node &&
+		find_dirt(chunk, end, (unsigned)size_min(most / MAP_PAGE, CHUNK_PAGES), run);
 	if (found) {
 		heap->lent = *run;
 		compiler_barrier();
 		near__chunk_unlink(heap, chunk);
 		near__bits_set(chunk->used, run->at, run->pages);
-		near__chunk_settle(heap, chunk, index);
+		near__chunk_settle(heap, chunk, run->chunk);
 	}
 	lock_release(&heap->lock);
 	return found;
@@ -260,20 +265,19 @@ static size_t take_back(struct chunk_heap *heap, const struct lent *run, bool pu
 	return bytes;
 }
 
-/* One chunk, a run at a time. */
+/* One chunk, a run at a time from the last to the first. */
 static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t most)
 {
 	struct chunk_heap *heap = &near__heap[node]->chunks;
 	struct chunk *chunk = near__pool_peek(&near__chunks, index);
-	struct lent run;
-	size_t bytes = 0;
-	unsigned at = 0;
+	struct lent run = {.chunk = index, .at = CHUNK_PAGES};
+	size_t bytes = 0, dirty;
 
-	while (bytes < most && load_relaxed(&heap->dirty_free) > keep && lend(heap, node, index, at, &run)) {
+	while (bytes < most && (dirty = load_relaxed(&heap->dirty_free)) > keep &&
+	       lend(heap, node, run.at, size_min(most - bytes, dirty - keep), &run)) {
 		void *start = (void *)(chunk->base + (size_t)run.at * MAP_PAGE);
 
 		bytes += take_back(heap, &run, !give_back(start, (size_t)run.pages * MAP_PAGE));
-		at = run.at + run.pages;
 	}
 	if (bytes && load_relaxed(&chunk->free) < CHUNK_PAGES)
 		split_huge(chunk);
