@@ -210,7 +210,7 @@ static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at,
 	near__bits_set(chunk->used, at, pages);
 	near__bits_set(chunk->dirty, at, pages);
 	near__chunk_settle(heap, chunk, index);
-	near__heap_note_taken(heap, (size_t)(pages - dirty) * MAP_PAGE);
+	near__regret_taken(&heap->regret, (size_t)(pages - dirty) * MAP_PAGE, near__conf.retain_max);
 	return dirty;
 }
 

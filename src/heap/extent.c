@@ -192,12 +192,15 @@ static void keep_mapping(uint32_t index)
 
 void near__extent_give(uint32_t index)
 {
-	const struct span *span = span_at(index);
-	unsigned node = span->node;
+	unsigned node = span_at(index)->node;
+	size_t bytes = span_at(index)->bytes;
 
 	/* SPAN_HELD came before this looks whether there are walkers: who comes later does not look there. */
-	if (span->bytes > near__conf.extent_cache && near__walk_none() && drop_mapping(index))
+
+	if (bytes > near__conf.extent_cache && near__walk_none() && drop_mapping(index)) {
+		near__regret_given(&near__heap[node]->extents.regret, bytes);
 		return;
+	}
 	keep_mapping(index);
 	if (load_relaxed(&near__heap[node]->extents.bytes) > near__conf.extent_cache)
 		near__extent_trim(node, near__conf.extent_cache, false);
@@ -240,6 +243,7 @@ size_t near__extent_trim(unsigned node, size_t keep, bool wait)
 			keep_mapping(index);
 			break;
 		}
+		near__regret_given(&list->regret, size);
 		bytes += size;
 	}
 	return bytes;

@@ -109,10 +109,13 @@ struct lent {
 	uint16_t at, pages; /* 0 pages: none */
 };
 
-/*
- * Invariant: free_bytes and dirty_free are the sums over the node's chunks. What is retained, dirty_free and the
- * extents, should not exceed near__heap_allowance.
- */
+/* What was given back and not taken again since, and how much of it was taken again lately. Lossy. */
+struct regret {
+	size_t gone;
+	size_t regretted;
+};
+
+/* Invariant: free_bytes and dirty_free are the sums over the node's chunks. */
 struct chunk_heap {
 	struct lock lock;
 	struct stack later ALIGNED(CACHE_LINE_PAIR); /* spans whose pages a signal handler could not give back */
@@ -124,9 +127,8 @@ struct chunk_heap {
 	size_t committed;  /* bytes of all chunks */
 	size_t free_bytes; /* of free pages, dirty or not */
 	size_t dirty_free; /* bytes of free pages that are dirty */
-	size_t given_back; /* bytes purged or unmapped so far, */
-	size_t gone;	   /* and of these, what was not taken again */
-	size_t regretted;  /* what was taken again: may be retained the next time */
+	size_t given_back; /* bytes purged or unmapped so far */
+	struct regret regret;
 	unsigned density;  /* of 256 pages in use, so many are resident; sampled by who holds the purge lock */
 	uint32_t sampled;  /* the chunk looked at last */
 } ALIGNED(CACHE_LINE_PAIR);
@@ -143,6 +145,7 @@ struct extent_list {
 	uint32_t first, last;
 	uint32_t count;
 	size_t bytes;
+	struct regret regret;
 } ALIGNED(CACHE_LINE_PAIR);
 
 struct heap {

@@ -57,18 +57,45 @@ static unsigned resident_used(const struct chunk *chunk)
 	return pages;
 }
 
-size_t near__heap_allowance(unsigned node)
+void near__regret_given(struct regret *regret, size_t bytes)
+{
+	size_t regretted = load_relaxed(&regret->regretted);
+
+	store_relaxed(&regret->gone, load_relaxed(&regret->gone) + bytes);
+	store_relaxed(&regret->regretted, regretted - size_min(regretted, bytes / REGRET_SHARE));
+}
+
+void near__regret_taken(struct regret *regret, size_t bytes, size_t most)
+{
+	size_t gone = load_relaxed(&regret->gone), again = size_min(bytes, gone);
+
+	if (!again)
+		return;
+	store_relaxed(&regret->gone, gone - again);
+	store_relaxed(&regret->regretted, size_min(load_relaxed(&regret->regretted) + again, most));
+}
+
+size_t near__chunk_allowance(unsigned node)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
-	size_t regretted = load_relaxed(&heap->regretted);
 
 	if (!near__conf.decay_ms)
 		return near__conf.initial_pool;
 	if (load_relaxed(&near__heap_decays))
 		return near__conf.initial_pool + near__conf.retain_max +
 		       resident_part(heap, in_use(heap) / USE_SHARE_DECAYS);
-	return near__conf.initial_pool + size_min(near__conf.retain_max, RETAIN_LEAST + regretted) +
+	return near__conf.initial_pool +
+	       size_min(near__conf.retain_max, RETAIN_LEAST + load_relaxed(&heap->regret.regretted)) +
 	       resident_part(heap, in_use(heap) / USE_SHARE);
+}
+
+size_t near__extent_allowance(unsigned node)
+{
+	if (!near__conf.decay_ms)
+		return 0;
+	if (load_relaxed(&near__heap_decays))
+		return near__conf.extent_cache;
+	return size_min(near__conf.extent_cache, load_relaxed(&near__heap[node]->extents.regret.regretted));
 }
 
 void near__heap_sample(unsigned node)
@@ -108,7 +135,10 @@ static void wish(uint32_t bit)
 
 void near__heap_wish(unsigned node)
 {
-	if (near__heap_retained(node) > near__heap_allowance(node))
+	const struct heap *heap = near__heap[node];
+
+	if (load_relaxed(&heap->chunks.dirty_free) > near__chunk_allowance(node) ||
+	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node))
 		wish(HEAP_TOO_MUCH);
 }
 
@@ -158,16 +188,6 @@ static void split_huge(struct chunk *chunk)
 }
 
 /* ---- what was taken and given ----------------------------------------------------------------------- */
-
-void near__heap_note_taken(struct chunk_heap *heap, size_t clean)
-{
-	size_t again = size_min(clean, heap->gone);
-
-	if (!again)
-		return;
-	heap->gone -= again;
-	store_relaxed(&heap->regretted, size_min(heap->regretted + again, near__conf.retain_max));
-}
 
 void near__heap_note_objects(unsigned node, size_t freed)
 {
@@ -255,8 +275,7 @@ static size_t take_back(struct chunk_heap *heap, const struct lent *run, bool pu
 		bytes = (size_t)near__bits_count(chunk->dirty, run->at, run->pages) * MAP_PAGE;
 		near__bits_clear(chunk->dirty, run->at, run->pages);
 		store_relaxed(&heap->given_back, heap->given_back + bytes);
-		heap->gone += bytes;
-		store_relaxed(&heap->regretted, heap->regretted - size_min(heap->regretted, bytes / REGRET_SHARE));
+		near__regret_given(&heap->regret, bytes);
 	}
 	near__chunk_settle(heap, chunk, run->chunk);
 	compiler_barrier();

@@ -31,11 +31,13 @@ extern uint32_t near__heap_wishes;
 /* Somebody else gives back what was not used for a while, so that frees need not. */
 extern bool near__heap_decays;
 
-/* Bytes that a node may retain: dirty free pages and extents. */
-size_t near__heap_allowance(unsigned node);
+/* Bytes of dirty free pages, and of extents, that a node may retain; and what it does. */
+size_t near__chunk_allowance(unsigned node);
+size_t near__extent_allowance(unsigned node);
 size_t near__heap_retained(unsigned node);
-/* Memory that was clean is in use again. Under the chunk lock. */
-void near__heap_note_taken(struct chunk_heap *heap, size_t clean);
+/* Memory was given back; memory that was not there is in use, and if that was given back before, so much, and up to `most`, may stay. */
+void near__regret_given(struct regret *regret, size_t bytes);
+void near__regret_taken(struct regret *regret, size_t bytes, size_t most);
 /* Some has become free, or an extent; some objects went back to their spans. */
 void near__heap_wish(unsigned node);
 void near__heap_note_objects(unsigned node, size_t freed);

@@ -144,7 +144,7 @@ static void show_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t in
 static void note_gone(struct chunk_heap *heap, size_t bytes)
 {
 	store_relaxed(&heap->given_back, heap->given_back + bytes);
-	store_relaxed(&heap->gone, heap->gone + bytes);
+	near__regret_given(&heap->regret, bytes);
 }
 
 /* An idle region, unlinked with its chunks; 0: there is none. Under the lock. */

@@ -47,7 +47,7 @@ static void shift(unsigned node, uint64_t steps)
 }
 
 /* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. */
-static void give_back(unsigned node, size_t keep, size_t most, bool split)
+static void give_back(unsigned node, size_t keep, size_t most)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
 	size_t dirty = near__heap_retained(node) - load_relaxed(&extents->bytes);
@@ -55,7 +55,7 @@ static void give_back(unsigned node, size_t keep, size_t most, bool split)
 	if (near__heap_retained(node) > keep)
 		near__extent_trim(node, keep > dirty ? keep - dirty : 0, near__janitor_runs());
 	if (near__heap_retained(node) > keep)
-		near__chunk_purge(node, keep - size_min(keep, load_relaxed(&extents->bytes)), most, split);
+		near__chunk_purge(node, keep - size_min(keep, load_relaxed(&extents->bytes)), most, true);
 }
 
 /* True: something is retained that will go in time. */
@@ -69,7 +69,7 @@ static bool step_nodes(uint64_t steps, size_t most)
 		shift(node, size_min(steps, STEPS));
 		limit = size_max(limit_of(node), near__conf.initial_pool);
 		if (near__heap_retained(node) > limit)
-			give_back(node, limit, most, true);
+			give_back(node, limit, most);
 		decay.seen[node] = near__heap_retained(node);
 		left |= limit > near__conf.initial_pool;
 	}
@@ -203,17 +203,19 @@ static void empty_caches(void)
 	}
 }
 
-/* A quarter more than must be, so that it is not to be done again at once. */
+/* Of pages a quarter more than must be, so that it is not to be done again at once. */
 static void reduce(unsigned node)
 {
+	const struct chunk_heap *heap = &near__heap[node]->chunks;
 	size_t allowance;
 
+	near__extent_trim(node, near__extent_allowance(node), near__janitor_runs());
 	near__heap_sample(node);
-	allowance = near__heap_allowance(node);
-	if (near__heap_retained(node) > allowance)
-		give_back(node, allowance - allowance / 4, KEEP_ALL, false);
-	if (near__heap_retained(node) > allowance) /* huge pages are kept whole, but not at any price */
-		give_back(node, allowance, KEEP_ALL, true);
+	allowance = near__chunk_allowance(node);
+	if (load_relaxed(&heap->dirty_free) > allowance)
+		near__chunk_purge(node, allowance - allowance / 4, KEEP_ALL, false);
+	if (load_relaxed(&heap->dirty_free) > allowance) /* huge pages are kept whole, but not at any price */
+		near__chunk_purge(node, allowance, KEEP_ALL, true);
 }
 
 void near__keep_fulfil(void)

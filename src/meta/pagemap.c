@@ -65,7 +65,9 @@ void near__pagemap_set(uintptr_t start, size_t pages, unsigned bin, uint32_t spa
 		size_t page = (address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1);
 
 		store_relaxed(&leaf->span[page], span);				    /* M0 */
-		store_relaxed(&leaf->bin[page], (uint16_t)(bin * BIN_WORDS)); /* M0 */
+		/* Of large blocks it is 0 already, and a leaf's page that nobody wrote takes no memory. */
+		if (bin || load_relaxed(&leaf->bin[page]))
+			store_relaxed(&leaf->bin[page], (uint16_t)(bin * BIN_WORDS)); /* M0 */
 	}
 }
 
