@@ -8,7 +8,7 @@
 
 static void cold(void)
 {
-	unsigned long count = scaled("count", 512, 64);
+	unsigned long count = scaled("count", 512, 128);
 	size_t size = number("size", 1 << 20);
 	char **blocks = table(count, sizeof(*blocks));
 
@@ -27,7 +27,7 @@ static void hot(void)
 {
 	uint32_t slots = (uint32_t)number("slots", 1000);
 	size_t most = number("most", 16384);
-	unsigned long ops = most > 1024 ? scaled("ops", 1000000, 50000) : scaled("ops", 10000000, 500000);
+	unsigned long ops = most > 1024 ? scaled("ops", 500000, 100000) : scaled("ops", 5000000, 1000000);
 	struct object **objects = table(slots, sizeof(*objects));
 	uint64_t random = FIRST_SEED;
 

@@ -29,9 +29,9 @@ static void run(void)
 		die("some bytes are missing");
 	freeing = seconds_since(from);
 	stop(count);
-	figure("allocating", allocating, "s");
-	figure("freeing", freeing, "s");
-	figure("bytes", (double)bytes, "B");
+	report("allocating_s", allocating, "lower");
+	report("freeing_s", freeing, "lower");
+	report("bytes", (double)bytes, "none");
 	report_freed();
 }
 

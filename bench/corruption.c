@@ -42,7 +42,7 @@ static void run(void)
 	unsigned threads = (unsigned)number("threads", 1);
 
 	slot_count = (uint32_t)number("slots", 4000);
-	each = scaled("ops", 400000, 20000) / threads;
+	each = scaled("ops", 200000, 40000) / threads;
 	slots = table(slot_count, sizeof(*slots));
 	team_run(threads, work);
 	stop(each * threads);

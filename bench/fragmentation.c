@@ -12,8 +12,8 @@ static const struct share mix[] = {{40, 16, 127}, {30, 256, 2047}, {20, 4096, 65
 static void run(void)
 {
 	size_t filled = number_or_0("fill", 256);
-	uint32_t slots = (uint32_t)scaled("slots", 10000, 500);
-	unsigned long ops = scaled("ops", filled ? 1000000 : 150000, filled ? 100000 : 10000);
+	uint32_t slots = (uint32_t)number("slots", 10000);
+	unsigned long ops = scaled("ops", filled ? 1000000 : 150000, filled ? 200000 : 20000);
 	struct object **objects = table(slots, sizeof(*objects));
 	uint64_t random = FIRST_SEED;
 	int64_t live = 0;

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * What the workloads share: parameters, time, and the report that bench/run reads.
+ * What every workload needs: parameters, time, random numbers, and the lines that it prints for bench/run.
  *
- * A workload is one program that measures one row per process:
- *
- *     PROGRAM --rows [--quick]      prints its rows, one line of arguments each
- *     PROGRAM key=value ...         measures that row and prints lines `metric value better`, better being
- *                                   lower, higher or none
- *
- * The first metric is the one that ratios are made of. The allocator is called through the pointers below, so that
- * the compiler can neither merge nor drop calls, and every allocator pays the same for them.
+ * The allocator is called through the pointers below, so that the compiler can neither merge nor drop calls, and every
+ * allocator pays the same for them.
  */
 #ifndef NEAR_BENCH_HARNESS_H
 #define NEAR_BENCH_HARNESS_H
@@ -21,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -66,19 +59,6 @@ static inline unsigned long parameter_number(char **argv, const char *key, unsig
 	if (!*text || *end)
 		die("%s: not a number: %s", key, text);
 	return value;
-}
-
-/* Whether the rows are asked for; *quick whether fewer of them. */
-static inline bool wants_rows(char **argv, bool *quick)
-{
-	bool rows = false;
-
-	*quick = false;
-	for (char **arg = argv + 1; *arg; arg++) {
-		rows |= !strcmp(*arg, "--rows");
-		*quick |= !strcmp(*arg, "--quick");
-	}
-	return rows;
 }
 
 /* ---- measuring ------------------------------------------------------------------------------------ */
@@ -134,20 +114,19 @@ static inline double median(double *values, unsigned n)
 
 /* ---- the report ----------------------------------------------------------------------------------- */
 
+/* `better` is lower, higher or none. */
 static inline void report(const char *metric, double value, const char *better)
 {
-	printf("%s %.6g %s\n", metric, value, better);
+	printf("%s %.9g %s\n", metric, value, better);
 }
 
-/* What the kernel counted for the process. */
-static inline void report_process(void)
+/* A metric whose name has a number in it, at %u. */
+static inline void report_numbered(const char *format, unsigned n, double value, const char *better)
 {
-	struct rusage usage;
+	char metric[64];
 
-	getrusage(RUSAGE_SELF, &usage);
-	report("peak_rss_kib", (double)usage.ru_maxrss, "lower");
-	report("minor_faults", (double)usage.ru_minflt, "lower");
-	report("involuntary_switches", (double)usage.ru_nivcsw, "none");
+	snprintf(metric, sizeof(metric), format, n);
+	report(metric, value, better);
 }
 
 #endif

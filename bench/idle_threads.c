@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
  * idle_threads: each thread allocates a little, frees it, and then only waits. per_thread is what is resident for each
- * of them, their stacks too, at once (end_rss) and after a while (rested_rss).
+ * of them, their stacks too, at once and after a while.
  */
 #include "objects.h"
 #include "team.h"
@@ -15,10 +15,10 @@ static void watch(void)
 {
 	double base = began.rss;
 
-	figure("per_thread", (stop(threads * each) - base) / threads, "KiB");
-	pause_seconds(settle_seconds);
-	figure("rested_rss", rss(), "KiB");
-	figure("rested_per_thread", (rss() - base) / threads, "KiB");
+	report("per_thread_kib", (rss() - base) / threads, "lower");
+	stop(threads * each);
+	report_freed();
+	report("settled_per_thread_kib", (rss() - base) / threads, "lower");
 }
 
 static void work(struct member *member)

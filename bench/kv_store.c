@@ -40,8 +40,8 @@ static size_t pair_new(struct pair *pair, uint64_t *random)
 
 static void run(void)
 {
-	uint32_t slots = (uint32_t)scaled("slots", 100000, 10000);
-	unsigned long ops = scaled("ops", 1000000, 100000);
+	uint32_t slots = (uint32_t)number("slots", 100000);
+	unsigned long ops = scaled("ops", 1000000, 200000);
 	struct pair *pairs = table(slots, sizeof(*pairs));
 	uint64_t random = FIRST_SEED;
 	size_t live = 0;

@@ -40,7 +40,7 @@ static void *live(void *arg)
 static void run(void)
 {
 	unsigned threads = (unsigned)number("threads", 8);
-	unsigned long lives = scaled("lives", 100, 10);
+	unsigned long lives = scaled("lives", 100, 20);
 	struct line *lines = table(threads, sizeof(*lines));
 
 	slots = (uint32_t)number("slots", 1000);
@@ -64,7 +64,7 @@ static void run(void)
 		objects_free(lines[i].objects, slots, WHOLE);
 }
 
-static const char *const rows[] = {"threads=1", "threads=8", NULL};
+static const char *const rows[] = {"threads=1", "threads=2", "threads=8", NULL};
 
 int main(int argc, char **argv)
 {

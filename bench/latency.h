@@ -139,16 +139,16 @@ static inline void latency_report(const char *what, const struct latency *latenc
 	static const struct {
 		const char *name;
 		double share;
-	} quantiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1}};
+	} quantiles[] = {{"p50", 0.5}, {"p90", 0.9}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1}};
 	double ns = ns_per_tick();
 	char metric[64];
 
-	snprintf(metric, sizeof(metric), "%s_mean", what);
-	figure(metric, ns * (double)latency->sum / (double)latency->count, "ns");
 	for (unsigned i = 0; i < sizeof(quantiles) / sizeof(*quantiles); i++) {
-		snprintf(metric, sizeof(metric), "%s_%s", what, quantiles[i].name);
-		figure(metric, ns * (double)latency_quantile(latency, quantiles[i].share), "ns");
+		snprintf(metric, sizeof(metric), "%s_%s_ns", what, quantiles[i].name);
+		report(metric, ns * (double)latency_quantile(latency, quantiles[i].share), "lower");
 	}
+	snprintf(metric, sizeof(metric), "%s_mean_ns", what);
+	report(metric, ns * (double)latency->sum / (double)latency->count, "lower");
 }
 
 #endif

@@ -2,8 +2,8 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
  * long_mixed: sizes from 16 bytes to 1 MiB, every doubling as likely as another: all slots are filled, then replaced in
- * a part of them that moves on slowly, so that some objects become old. Runs for --seconds (4); to see whether memory
- * creeps, minutes or hours. slope is that of a straight line through the second half of 100 looks at the memory.
+ * a part of them that moves on slowly, so that some objects become old. Runs for `ms`; to see whether memory creeps,
+ * minutes or hours. slope_kib_per_s is that of a straight line through the second half of 100 looks at the memory.
  */
 #include <math.h>
 
@@ -14,6 +14,9 @@ enum { SAMPLES = 100 };
 
 static unsigned threads;
 static uint32_t slots;
+static unsigned long milliseconds;
+static struct object **all_objects; /* of each thread its slots */
+static double at[SAMPLES], seen[SAMPLES];
 static pthread_barrier_t all_filled;
 static _Atomic bool over;
 static _Atomic unsigned long all_ops;
@@ -51,10 +54,9 @@ static double slope(const double *x, const double *y, unsigned n)
 	return xy / xx;
 }
 
-/* Waits until it is over, and reports. */
+/* Looks at the memory until it is over. */
 static void watch(double seconds)
 {
-	static double at[SAMPLES], seen[SAMPLES];
 	uint64_t from;
 
 	pthread_barrier_wait(&all_filled);
@@ -65,30 +67,29 @@ static void watch(double seconds)
 		seen[i] = rss();
 	}
 	over = true;
-	for (unsigned i = SAMPLES / 10; i <= SAMPLES; i += SAMPLES / 10) {
-		char metric[32];
-
-		snprintf(metric, sizeof(metric), "rss_%u", i * 100 / SAMPLES);
-		figure(metric, seen[i - 1], "KiB");
-	}
-	figure("slope", slope(at + SAMPLES / 2, seen + SAMPLES / 2, SAMPLES / 2), "KiB/s");
 }
 
 static void work_or_watch(struct member *member)
 {
 	if (member->number < threads)
-		work(table(slots, sizeof(struct object *)), &member->random);
+		work(all_objects + (size_t)member->number * slots, &member->random);
 	else
-		watch(run_seconds > 0 ? run_seconds : quick ? 0.5 : 4);
+		watch((double)milliseconds / 1e3);
 }
 
 static void run(void)
 {
 	threads = (unsigned)number("threads", 2);
 	slots = (uint32_t)number("slots", 1024);
+	milliseconds = scaled("ms", 2000, 300);
+	all_objects = table((size_t)threads * slots, sizeof(*all_objects));
 	pthread_barrier_init(&all_filled, NULL, threads + 1);
 	team_run(threads + 1, work_or_watch);
-	stop_live(all_ops, (uint64_t)all_live);
+	report("ns_per_op", seconds_since(began.wall) * 1e9 / (double)all_ops, "lower");
+	report("slope_kib_per_s", slope(at + SAMPLES / 2, seen + SAMPLES / 2, SAMPLES / 2), "none");
+	stop_live(0, (uint64_t)all_live);
+	objects_free(all_objects, (size_t)threads * slots, WHOLE);
+	report_freed();
 }
 
 int main(int argc, char **argv)

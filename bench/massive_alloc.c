@@ -7,11 +7,9 @@ static const struct {
 	const char *name;
 	size_t mib, alignment;
 } blocks[] = {
-	{"256_mib", 256, 0},
-	{"512_mib_aligned_4_kib", 512, 4 << 10},
-	{"1024_mib", 1024, 0},
-	{"1024_mib_aligned_2_mib", 1024, 2 << 20},
-	{"2048_mib", 2048, 0},
+	{"256_mib_s", 256, 0},	 {"512_mib_aligned_4_kib_s", 512, 4 << 10},
+	{"1024_mib_s", 1024, 0}, {"1024_mib_aligned_2_mib_s", 1024, 2 << 20},
+	{"2048_mib_s", 2048, 0},
 };
 
 enum { BLOCKS = sizeof(blocks) / sizeof(*blocks) };
@@ -35,7 +33,7 @@ static void run(void)
 	}
 	stop(BLOCKS);
 	for (unsigned i = 0; i < BLOCKS; i++)
-		figure(blocks[i].name, took[i], "s");
+		report(blocks[i].name, took[i], "lower");
 	report_freed();
 }
 

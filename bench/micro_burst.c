@@ -44,11 +44,12 @@ static void run(void)
 		warm[i] = burst();
 		ratio[i] = cold[i] / warm[i];
 	}
+	report("cold_ns", median(cold, bursts), "lower");
+	report("warm_ns", median(warm, bursts), "lower");
+	report("cold_over_warm", median(ratio, bursts), "lower");
+	report("first_ns", first, "lower");
 	stop((2 * bursts + 1) * count);
-	figure("first", first, "ns");
-	figure("cold", median(cold, bursts), "ns");
-	figure("warm", median(warm, bursts), "ns");
-	figure("cold_over_warm", median(ratio, bursts), "ratio");
+	report_freed();
 }
 
 int main(int argc, char **argv)

@@ -44,10 +44,10 @@ static void work(struct member *member)
 static void run(void)
 {
 	unsigned threads = (unsigned)number("threads", 8);
-	unsigned long rounds = scaled("rounds", 20, 4);
+	unsigned long rounds = scaled("rounds", 8, 4);
 
 	slots = (uint32_t)number("slots", 2000);
-	each = scaled("ops", 200000, 10000);
+	each = scaled("ops", 200000, 25000);
 	all_kept = table((size_t)threads * slots, sizeof(*all_kept));
 	for (unsigned long i = 0; i < rounds; i++)
 		team_run(threads, work);
@@ -57,7 +57,7 @@ static void run(void)
 	report_freed();
 }
 
-static const char *const rows[] = {"threads=1", "threads=8", NULL};
+static const char *const rows[] = {"threads=1", "threads=2", "threads=8", NULL};
 
 int main(int argc, char **argv)
 {

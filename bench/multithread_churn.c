@@ -19,12 +19,12 @@ static void run(void)
 {
 	unsigned threads = (unsigned)number("threads", 1);
 
-	each = scaled("ops", 500000, 10000);
+	each = scaled("ops", 500000, threads > 8 ? 20000 : 200000);
 	team_run(threads, churn);
 	stop(each * threads);
 }
 
-static const char *const rows[] = {"threads=1", "threads=2",  "threads=4",   "threads=8",
+static const char *const rows[] = {"threads=1",	 "threads=2",	"threads=4", "threads=8",
 				   "threads=32", "threads=256", NULL};
 
 int main(int argc, char **argv)

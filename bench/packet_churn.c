@@ -72,7 +72,7 @@ static void run(void)
 	size = number("size", 1540);
 	scan = number_or_0("scan", RULES);
 
-	unsigned long ops = scaled("ops", scan ? 500000 : 20000000, scan ? 50000 : 1000000);
+	unsigned long ops = scaled("ops", scan ? 100000 : 10000000, scan ? 20000 : 2000000);
 	unsigned long timed = scaled("timed", 100000, 20000), warmup = number_or_0("warmup", 10000);
 	struct latency *got = latency_new(), *freed = latency_new();
 

@@ -11,18 +11,19 @@
  * The time is the thread's own, that of the median of many short batches, so that what else the machine does counts
  * little; the least is told too. The first batches, with their page faults, do not count.
  */
-#include "harness.h"
+#include "workload.h"
 
 enum {
 	MOST_LIVE = 1 << 16,
 	ORDERS = 1 << 16, /* length of the table of random numbers, read in order: the prefetcher hides it */
 	BATCHES = 31,
 	LINE = 64,
+	MOST_ROWS = 64,
 };
 
 enum order { LIFO, RANDOM, REPLACE };
 
-static const char *const order_names[] = {"lifo", "random", "replace"};
+static const char *const order_names[] = {"lifo", "random", "replace", NULL};
 
 struct row {
 	size_t size;
@@ -37,12 +38,20 @@ static uint32_t victims_used;
 
 /* ---- the rows ------------------------------------------------------------------------------------- */
 
-static void print_row(struct row row)
+static const char *rows[MOST_ROWS + 1];
+
+static void add_row(struct row row)
 {
-	printf("size=%zu live=%u order=%s touch=%d\n", row.size, row.live, order_names[row.order], row.touch);
+	static char texts[MOST_ROWS][64];
+	static unsigned n;
+
+	snprintf(texts[n], sizeof(texts[n]), "size=%zu live=%u order=%s touch=%d", row.size, row.live,
+		 order_names[row.order], row.touch);
+	rows[n] = texts[n];
+	n++;
 }
 
-static void print_rows(void)
+static void make_rows(void)
 {
 	static const size_t sizes[] = {64, 256, 1024};
 	static const uint32_t lives[] = {1, 32, 1024, 10000};
@@ -51,25 +60,23 @@ static void print_rows(void)
 		for (unsigned l = 0; l < 4; l++) {
 			/* Of one object there is one order only. */
 			for (enum order order = LIFO; order <= (lives[l] == 1 ? LIFO : REPLACE); order++) {
-				print_row((struct row){sizes[s], lives[l], order, false});
-				print_row((struct row){sizes[s], lives[l], order, true});
+				add_row((struct row){sizes[s], lives[l], order, false});
+				add_row((struct row){sizes[s], lives[l], order, true});
 			}
 		}
 	}
 }
 
-static struct row row_of(char **argv)
+static struct row row_of_arguments(void)
 {
-	const char *order = parameter(argv, "order", "lifo");
 	struct row row = {
-		.size = parameter_number(argv, "size", 64),
-		.live = (uint32_t)parameter_number(argv, "live", 1),
-		.touch = parameter_number(argv, "touch", 0),
+		.size = number("size", 64),
+		.live = (uint32_t)number("live", 1),
+		.order = choice("order", order_names),
+		.touch = number_or_0("touch", 0),
 	};
 
-	while (row.order <= REPLACE && strcmp(order, order_names[row.order]))
-		row.order++;
-	if (row.order > REPLACE || !row.live || row.live > MOST_LIVE || row.size < sizeof(uint64_t))
+	if (row.live > MOST_LIVE || row.size < sizeof(uint64_t))
 		die("no such row");
 	return row;
 }
@@ -146,7 +153,7 @@ INLINE void pass(enum order order, uint32_t n, const uint32_t *victim, size_t si
 		release(objects[victim[i]]);
 }
 
-INLINE void run(const struct row *row, uint64_t passes, size_t size, bool touch)
+INLINE void run_passes(const struct row *row, uint64_t passes, size_t size, bool touch)
 {
 	static uint32_t at; /* among the victims */
 
@@ -165,16 +172,16 @@ INLINE void run_sized(const struct row *row, uint64_t passes, bool touch)
 {
 	switch (row->size) {
 	case 64:
-		run(row, passes, 64, touch);
+		run_passes(row, passes, 64, touch);
 		break;
 	case 256:
-		run(row, passes, 256, touch);
+		run_passes(row, passes, 256, touch);
 		break;
 	case 1024:
-		run(row, passes, 1024, touch);
+		run_passes(row, passes, 1024, touch);
 		break;
 	default:
-		run(row, passes, row->size, touch);
+		run_passes(row, passes, row->size, touch);
 	}
 }
 
@@ -220,19 +227,13 @@ static void empty(const struct row *row)
 	}
 }
 
-int main(int argc, char **argv)
+static void run(void)
 {
-	bool quick;
 	double ns[BATCHES];
+	struct row row = row_of_arguments();
+	uint64_t batch_ns = scaled("batch_us", 1000, 500) * 1000, passes = 1;
 
-	if (argc < 2 || wants_rows(argv, &quick)) {
-		print_rows();
-		return 0;
-	}
-
-	struct row row = row_of(argv);
-	uint64_t batch_ns = parameter_number(argv, "batch_us", 1000) * 1000, passes = 1;
-
+	start();
 	make_victims(&row);
 	if (row.order == REPLACE)
 		fill(&row);
@@ -248,6 +249,12 @@ int main(int argc, char **argv)
 	empty(&row);
 	report("ns_per_pair", median(ns, BATCHES), "lower");
 	report("ns_per_pair_least", ns[0], "lower");
-	report_process();
-	return 0;
+	stop(0);
+}
+
+int main(int argc, char **argv)
+{
+	(void)argc;
+	make_rows();
+	return workload_main(argv, &(struct workload){"pair_table", rows, run});
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * pairs: 16 producers and 16 consumers; producer i allocates chains of 256 objects of 64 bytes and hands them to
+ * pairs: as many producers as consumers, 16 of each; producer i allocates chains of 256 objects of 64 bytes and hands them to
  * consumer i + 1, which frees them. One operation is an object allocated by one and freed by the other.
  */
 #include "objects.h"
@@ -60,16 +60,19 @@ static void run(void)
 	pairs = (unsigned)number("pairs", 16);
 	batch = (unsigned)number("batch", 256);
 	size = number("size", 64);
-	batches = scaled("ops", 1000000, 50000) / batch;
+	batches = scaled("ops", 1000000, 100000) / batch;
 	rings = table(pairs, sizeof(*rings));
 	for (unsigned i = 0; i < pairs; i++)
 		ring_init(&rings[i], number("room", 64));
 	team_run(2 * pairs, work);
 	stop(batches * batch * pairs);
+	report_freed();
 }
+
+static const char *const rows[] = {"pairs=1", "pairs=4", "pairs=16", NULL};
 
 int main(int argc, char **argv)
 {
 	(void)argc;
-	return workload_main(argv, &(struct workload){"pairs", NULL, run});
+	return workload_main(argv, &(struct workload){"pairs", rows, run});
 }

@@ -41,7 +41,7 @@ static size_t room_for(size_t bytes, unsigned percent)
 
 static void run(void)
 {
-	size_t bytes = scaled("mib", 64, 8) << 20, kept = 0, live = 0;
+	size_t bytes = scaled("mib", 32, 8) << 20, kept = 0, live = 0;
 	unsigned percent = (unsigned)number_or_0("survivors", 5);
 	struct object **objects = table(room_for(bytes, percent), sizeof(*objects));
 	double resident[PHASES], alive[PHASES];
@@ -60,15 +60,9 @@ static void run(void)
 	}
 	stop_live(ops, live);
 	for (unsigned i = 0; i < PHASES; i++) {
-		char metric[32];
-
-		snprintf(metric, sizeof(metric), "rss_%u", i + 1);
-		figure(metric, resident[i], "KiB");
-		snprintf(metric, sizeof(metric), "live_%u", i + 1);
-		figure(metric, alive[i], "KiB");
+		report_numbered("rss_%u_kib", i + 1, resident[i], "lower");
+		report_numbered("live_%u_kib", i + 1, alive[i], "none");
 	}
-	pause_seconds(settle_seconds);
-	figure("rested_rss", rss(), "KiB");
 	objects_free(objects, kept, WHOLE);
 	report_freed();
 }

@@ -5,7 +5,7 @@
  * with a lock, or through rings without one, one from each producer to each consumer, where the allocator counts for
  * more than the lock. With apart=1 producers run on the CPUs of the first node, consumers on those of the last.
  *
- * Memory must not grow: rss_10 to rss_100 tell what was resident when so many percent had been produced.
+ * Memory must not grow: rss_10_kib to rss_100_kib tell what was resident when so many percent had been produced.
  */
 #include "objects.h"
 #include "team.h"
@@ -83,7 +83,7 @@ static void run(void)
 	producers = (unsigned)number("producers", 1);
 	consumers = (unsigned)number("consumers", 1);
 	size = number("size", ringed ? 128 : 64);
-	each = scaled("ops", ringed ? 4000000 : 1000000, ringed ? 200000 : 50000) / producers;
+	each = scaled("ops", ringed ? 4000000 : 1000000, ringed ? 500000 : 200000) / producers;
 	apart = number_or_0("apart", 0);
 	if (ringed) {
 		rings = table(producers * consumers, sizeof(*rings));
@@ -94,18 +94,19 @@ static void run(void)
 	}
 	team_run(producers + consumers, work);
 	stop(each * producers);
-	for (unsigned i = 0; i < SAMPLES; i++) {
-		char metric[32];
-
-		snprintf(metric, sizeof(metric), "rss_%u", (i + 1) * 100 / SAMPLES);
-		figure(metric, samples[i], "KiB");
-	}
+	for (unsigned i = 0; i < SAMPLES; i++)
+		report_numbered("rss_%u_kib", (i + 1) * 100 / SAMPLES, samples[i], "lower");
+	report_freed();
 }
 
 static const char *const rows[] = {
-	"through=queue producers=1 consumers=1", "through=queue producers=4 consumers=4",
-	"through=queue producers=1 consumers=4", "through=rings producers=1 consumers=1",
-	"through=rings producers=4 consumers=4", "through=rings producers=1 consumers=4", NULL,
+	"through=queue producers=1 consumers=1",
+	"through=queue producers=4 consumers=4",
+	"through=queue producers=1 consumers=4",
+	"through=rings producers=1 consumers=1",
+	"through=rings producers=4 consumers=4",
+	"through=rings producers=1 consumers=4",
+	NULL,
 };
 
 int main(int argc, char **argv)

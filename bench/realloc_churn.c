@@ -15,7 +15,7 @@ static void run(void)
 	static const char *const words[] = {"small", "large", NULL};
 	static void *window[WINDOW];
 	bool large = choice("objects", words);
-	unsigned long ops = scaled("ops", large ? 10000 : 1000000, large ? 500 : 100000), stayed = 0;
+	unsigned long ops = scaled("ops", large ? 10000 : 500000, large ? 1000 : 100000), stayed = 0;
 	size_t most = large ? 320 << 10 : 4159;
 	struct latency *resized = latency_new();
 	uint64_t random = FIRST_SEED;
@@ -34,14 +34,14 @@ static void run(void)
 		latency_add(resized, from, ticks());
 		if (!filled_with(checked(new, 2 * size, 16), size, i))
 			die("resizing %zu bytes lost some", size);
-		stayed += (uintptr_t)new == place;
+		stayed += (uintptr_t) new == place;
 		fill(new, 2 * size, i);
 		put(window[i % WINDOW]);
 		window[i % WINDOW] = new;
 	}
 	stop(ops);
 	latency_report("realloc", resized);
-	figure("in_place", 100.0 * (double)stayed / (double)ops, "%");
+	report("in_place_percent", 100.0 * (double)stayed / (double)ops, "higher");
 	for (unsigned i = 0; i < WINDOW; i++)
 		put(window[i]);
 	report_freed();

@@ -2,7 +2,7 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
  * rss_reclaim: 2 GiB in 256 blocks are filled and freed; then the process is idle, and its memory is looked at every
- * 50 ms, for --seconds (5). until_tenth is the time after which no more than a tenth of it was resident, until_base
+ * 50 ms, for the time that it is given to settle. until_tenth_ms is the time after which no more than a tenth of it was resident, until_base_ms
  * no more than 1.5 times of what was before; if that did not happen never_* is 1, and the time all that was waited.
  */
 #include "objects.h"
@@ -16,17 +16,17 @@ static void watch(const char *what, const double *seen, unsigned n, double limit
 
 	while (i < n && seen[i] > limit)
 		i++;
-	snprintf(metric, sizeof(metric), "until_%s", what);
-	figure(metric, i * EVERY_MS, "ms");
+	snprintf(metric, sizeof(metric), "until_%s_ms", what);
+	report(metric, i * EVERY_MS, "lower");
 	snprintf(metric, sizeof(metric), "never_%s", what);
-	figure(metric, i == n, "bool");
+	report(metric, i == n, "lower");
 }
 
 static void run(void)
 {
-	unsigned long count = scaled("blocks", 256, 16);
+	unsigned long count = scaled("blocks", 256, 32);
 	size_t size = number("mib", 8) << 20;
-	unsigned n = (unsigned)((run_seconds > 0 ? run_seconds : quick ? 0.5 : 5) * 1000 / EVERY_MS) + 1;
+	unsigned n = (unsigned)(settle_seconds * 1000 / EVERY_MS) + 1;
 	char **blocks = table(count, sizeof(*blocks));
 	double *seen = table(n, sizeof(*seen)), filled;
 
@@ -42,6 +42,9 @@ static void run(void)
 		put(blocks[i]);
 	}
 	stop(count);
+	report("freed_rss_kib", rss(), "lower");
+	if (settle_seconds <= 0)
+		return;
 	for (unsigned i = 0; i < n; i++) {
 		if (i)
 			pause_seconds(EVERY_MS / 1e3);
@@ -49,12 +52,7 @@ static void run(void)
 	}
 	watch("tenth", seen, n, filled / 10);
 	watch("base", seen, n, 1.5 * began.rss);
-	for (unsigned i = 0; i < n; i++) {
-		char metric[32];
-
-		snprintf(metric, sizeof(metric), "idle_%u", i * EVERY_MS);
-		figure(metric, seen[i], "KiB");
-	}
+	report("settled_rss_kib", seen[n - 1], "lower");
 }
 
 int main(int argc, char **argv)

@@ -31,7 +31,8 @@ static void work(struct member *member)
 	uint64_t *random = &member->random;
 
 	for (unsigned long wave = 0; wave < waves; wave++) {
-		uint32_t quarter = slots / 4, oldest = (uint32_t)(wave % 4) * quarter, newest = (oldest + 2 * quarter) % slots;
+		uint32_t quarter = slots / 4, oldest = (uint32_t)(wave % 4) * quarter,
+			 newest = (oldest + 2 * quarter) % slots;
 
 		for (uint32_t i = 0; i < slots; i++) {
 			if (!objects[i])
@@ -53,7 +54,7 @@ static void run(void)
 	slots = (uint32_t)number("slots", 20000);
 	least = number("least", 8);
 	most = number("most", 1000);
-	waves = scaled("waves", 400, 20) / threads;
+	waves = scaled("waves", 160, 40) / threads;
 	team_run(threads, work);
 	stop(waves * slots * 5 / 8 * threads);
 }

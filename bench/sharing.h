@@ -16,7 +16,7 @@ static size_t sharing_size;
 static unsigned sharing_threads;
 static unsigned long sharing_rounds, sharing_writes;
 static bool sharing_passive;
-static unsigned char **sharing_given; /* to each thread by the first one */
+static unsigned char **sharing_given;	 /* to each thread by the first one */
 static _Atomic uintptr_t *sharing_lines; /* where each thread's object is */
 static _Atomic unsigned long sharing_met;
 
@@ -58,7 +58,7 @@ static void sharing_run(void)
 {
 	sharing_threads = (unsigned)number("threads", 2);
 	sharing_size = number("size", 8);
-	sharing_rounds = scaled("rounds", 200000, 10000) / sharing_threads;
+	sharing_rounds = scaled("rounds", 60000, 15000) / sharing_threads;
 	sharing_writes = number("writes", 1000);
 	sharing_given = table(sharing_threads, sizeof(*sharing_given));
 	sharing_lines = table(sharing_threads, sizeof(*sharing_lines));
@@ -66,7 +66,7 @@ static void sharing_run(void)
 		sharing_given[i] = get(sharing_size);
 	team_run(sharing_threads, sharing_work);
 	stop(sharing_rounds * sharing_threads * sharing_writes * sharing_size);
-	figure("shared", 100.0 * (double)sharing_met / (double)(sharing_rounds * sharing_threads), "%");
+	report("shared_percent", 100.0 * (double)sharing_met / (double)(sharing_rounds * sharing_threads), "lower");
 }
 
 static inline int sharing_main(char **argv, const char *name, bool passive)

@@ -41,16 +41,20 @@ static void run(void)
 	least = number("least", 16);
 	most = number("most", 1024);
 	slots = (uint32_t)number("slots", 1024);
-	each = scaled("ops", 4000000, 200000) / threads;
-	if (least < sizeof(struct object) || most <= least || (doubling && ((least & (least - 1)) || (most & (most - 1)))))
+	each = scaled("ops", 2000000, 400000) / threads;
+	if (least < sizeof(struct object) || most <= least ||
+	    (doubling && ((least & (least - 1)) || (most & (most - 1)))))
 		die("no such sizes");
 	team_run(threads, work);
 	stop(each * threads);
 }
 
 static const char *const rows[] = {
-	"sizes=even most=1024 slots=1024",	       "sizes=even most=1024 slots=100000",
-	"sizes=doubling most=1024 slots=400 threads=8", "sizes=doubling most=32768 slots=4096 threads=4", NULL,
+	"sizes=even most=1024 slots=1024",
+	"sizes=even most=1024 slots=100000",
+	"sizes=doubling most=1024 slots=400 threads=8",
+	"sizes=doubling most=32768 slots=4096 threads=4",
+	NULL,
 };
 
 int main(int argc, char **argv)

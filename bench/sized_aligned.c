@@ -50,7 +50,7 @@ static void run(void)
 	static const char *const words[] = {"free", "sized", "aligned", "aligned_sized", NULL};
 	unsigned how = choice("how", words);
 	uint32_t slots = (uint32_t)number("slots", 2000);
-	unsigned long ops = scaled("ops", 5000000, 250000);
+	unsigned long ops = scaled("ops", 2000000, 500000);
 	struct object **objects = table(slots, sizeof(*objects));
 	size_t *sizes = table(slots, sizeof(*sizes));
 	uint64_t random = FIRST_SEED;
@@ -69,7 +69,7 @@ static void run(void)
 		objects[slot] = object_in(obtain(how, sizes[slot], alignment), sizes[slot], 64, &random);
 	}
 	stop(ops);
-	figure("by_name", how & SIZED && by_name, "bool");
+	report("by_name", how & SIZED && by_name, "none");
 }
 
 static const char *const rows[] = {"how=free", "how=sized", "how=aligned", "how=aligned_sized", NULL};

@@ -33,10 +33,10 @@ static void run(void)
 		freed[i] = seconds_since(from) * 1e9 / (double)count;
 	}
 	stop(2 * count * rounds);
-	figure("malloc_first", got[0], "ns");
-	figure("free_first", freed[0], "ns");
-	figure("malloc", median(got, rounds), "ns");
-	figure("free", median(freed, rounds), "ns");
+	report("malloc_first_ns", got[0], "lower");
+	report("free_first_ns", freed[0], "lower");
+	report("malloc_ns", median(got, rounds), "lower");
+	report("free_ns", median(freed, rounds), "lower");
 }
 
 int main(int argc, char **argv)

@@ -14,7 +14,7 @@ static void run(void)
 	for (unsigned long i = 0; i < count; i++)
 		objects[i] = object_new(size, WHOLE, &random);
 	stop_live(count, count * size);
-	figure("bytes_per_object", (rss() - began.rss) * 1024 / (double)count, "B");
+	report("bytes_per_object", (rss() - began.rss) * 1024 / (double)count, "lower");
 	objects_free(objects, count, WHOLE);
 	report_freed();
 }

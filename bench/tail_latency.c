@@ -64,14 +64,14 @@ static void run(void)
 	unsigned threads = (unsigned)number("threads", 8);
 
 	live = (uint32_t)number_or_0("live", 0);
-	each = scaled("ops", live ? 500000 : 2000000, 50000);
+	each = scaled("ops", live ? 200000 : 500000, 100000);
 	all_got = latency_new();
 	all_freed = latency_new();
 	latency_prepare();
 	team_run(threads, work);
-	stop(each * threads);
 	latency_report("malloc", all_got);
 	latency_report("free", all_freed);
+	stop(each * threads);
 }
 
 static const char *const rows[] = {"live=0", "live=10000", NULL};

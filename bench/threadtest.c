@@ -27,7 +27,7 @@ static void run(void)
 
 	each = number("objects", 100000) / threads;
 	size = number("size", 64);
-	rounds = size < 1024 ? scaled("rounds", 200, 10) : scaled("rounds", 10, 1);
+	rounds = size < 1024 ? scaled("rounds", 60, 15) : scaled("rounds", 4, 1);
 	team_run(threads, work);
 	stop(each * rounds * threads);
 }

@@ -1,40 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * The frame of the workloads that report in CSV. Each is one program:
+ * The frame of a workload. It is one program, which measures one row in each process:
  *
- *     PROGRAM                   runs all its variants with their usual values, each in a process of its own
- *     PROGRAM key=value ...     runs this one variant
- *     PROGRAM --rows            prints the usual variants, one line of arguments each
+ *     PROGRAM --rows            prints its rows, one line of arguments each
+ *     PROGRAM key=value ...     measures that row and prints lines `metric value better`
  *
- *     --quick                   a second or less for all variants together
- *     --settle S                seconds between freeing all and the last look at the memory (1)
- *     --seconds S               length of workloads that run for a time
+ *     --quick                   about a tenth of a second instead of one
+ *     --settle S                seconds between freeing all and the last look at the memory (0)
  *
- * and prints lines `workload,variant,metric,value,unit`. A workload reads its parameters and makes its tables, calls
+ * The first metric is the one that ratios are made of. A workload reads its parameters and makes its tables, calls
  * start(), works, and calls stop() with the number of operations. A table is resident as soon as it is made, and so is
- * in base_rss if that is before start().
+ * in base_rss_kib if that is before start().
  */
 #ifndef NEAR_BENCH_WORKLOAD_H
 #define NEAR_BENCH_WORKLOAD_H
 
 #include <fcntl.h>
-#include <spawn.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/resource.h>
 
 #include "harness.h"
 
 struct workload {
 	const char *name;
-	const char *const *rows; /* NULL: one variant without arguments */
+	const char *const *rows; /* NULL: one row without arguments */
 	void (*run)(void);
 };
 
 static const struct workload *workload;
 static char **arguments;
 static bool quick;
-static double settle_seconds = -1, run_seconds = -1;
+static double settle_seconds;
 
 /* ---- parameters ----------------------------------------------------------------------------------- */
 
@@ -101,14 +98,6 @@ static inline void refuse_unknown(void)
 
 /* ---- figures -------------------------------------------------------------------------------------- */
 
-static inline void figure(const char *metric, double value, const char *unit)
-{
-	printf("%s,", workload->name);
-	for (char **arg = arguments + 1; *arg; arg++)
-		printf("%s%s", arg > arguments + 1 ? " " : "", *arg);
-	printf("%s,%s,%.9g,%s\n", arguments[1] ? "" : "default", metric, value, unit);
-}
-
 /* A line of a file in /proc/self that tells KiB. The counters of getrusage would not do: what they call the greatest
    RSS may be that of the process that started this one. */
 static inline double proc_kib(const char *path, const char *line)
@@ -155,33 +144,20 @@ static inline double seconds_since(uint64_t ns)
 	return (double)(now_ns() - ns) / 1e9;
 }
 
-static inline double seconds_between(struct timeval from, struct timeval to)
-{
-	return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_usec - from.tv_usec) / 1e6;
-}
-
-/* The usual figures; end_rss is what is resident now. Returns it. */
+/* The usual figures; end_rss_kib is what is resident now. Returns it. */
 static inline double stop(uint64_t ops)
 {
 	double seconds = seconds_since(began.wall), end = rss(), peak = proc_kib("/proc/self/status", "\nVmHWM:");
-	const struct rusage *from = &began.usage;
-	struct rusage to;
+	struct rusage usage;
 
-	getrusage(RUSAGE_SELF, &to);
-	figure("seconds", seconds, "s");
-	figure("user", seconds_between(from->ru_utime, to.ru_utime), "s");
-	figure("sys", seconds_between(from->ru_stime, to.ru_stime), "s");
-	figure("ops", (double)ops, "ops");
-	if (ops) {
-		figure("rate", (double)ops / seconds, "ops/s");
-		figure("ns_per_op", seconds * 1e9 / (double)ops, "ns");
-	}
-	figure("base_rss", began.rss, "KiB");
-	figure("peak_rss", peak > end ? peak : end, "KiB");
-	figure("end_rss", end, "KiB");
-	figure("minor_faults", (double)(to.ru_minflt - from->ru_minflt), "faults");
-	figure("voluntary_switches", (double)(to.ru_nvcsw - from->ru_nvcsw), "switches");
-	figure("involuntary_switches", (double)(to.ru_nivcsw - from->ru_nivcsw), "switches");
+	getrusage(RUSAGE_SELF, &usage);
+	report("seconds", seconds, "lower");
+	if (ops)
+		report("ns_per_op", seconds * 1e9 / (double)ops, "lower");
+	report("base_rss_kib", began.rss, "lower");
+	report("peak_rss_kib", peak > end ? peak : end, "lower");
+	report("end_rss_kib", end, "lower");
+	report("minor_faults", (double)(usage.ru_minflt - began.usage.ru_minflt), "lower");
 	return end;
 }
 
@@ -190,8 +166,8 @@ static inline void stop_live(uint64_t ops, uint64_t live_bytes)
 {
 	double end = stop(ops);
 
-	figure("live_bytes", (double)live_bytes, "B");
-	figure("rss_over_live", (end - began.rss) * 1024 / (double)live_bytes, "ratio");
+	report("live_bytes", (double)live_bytes, "none");
+	report("rss_over_live", (end - began.rss) * 1024 / (double)live_bytes, "lower");
 }
 
 static inline void pause_seconds(double seconds)
@@ -206,9 +182,11 @@ static inline void pause_seconds(double seconds)
 /* Everything has been freed: what is resident at once, and after a time without any activity. */
 static inline void report_freed(void)
 {
-	figure("freed_rss", rss(), "KiB");
+	report("freed_rss_kib", rss(), "lower");
+	if (settle_seconds <= 0)
+		return;
 	pause_seconds(settle_seconds);
-	figure("settled_rss", rss(), "KiB");
+	report("settled_rss_kib", rss(), "lower");
 }
 
 /* ---- tables --------------------------------------------------------------------------------------- */
@@ -216,7 +194,8 @@ static inline void report_freed(void)
 /* Memory of the workload's own, zero and resident. It is not the allocator's, and never given back. */
 static inline void *table(size_t count, size_t size)
 {
-	void *memory = mmap(NULL, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	void *memory =
+		mmap(NULL, count * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
 	if (memory == MAP_FAILED)
 		die("no memory for a table of %zu bytes", count * size);
@@ -225,63 +204,43 @@ static inline void *table(size_t count, size_t size)
 
 /* ---- the frame ------------------------------------------------------------------------------------ */
 
-/* Takes the options out of the arguments; what is left is the variant's name. */
+/* Takes the options out of the arguments; returns whether the rows are asked for. */
 static inline bool take_options(char **argv)
 {
 	char **kept = argv + 1;
-	bool rows = wants_rows(argv, &quick);
+	bool rows = false;
 
 	for (char **arg = argv + 1; *arg; arg++) {
-		bool settle = !strcmp(*arg, "--settle"), seconds = !strcmp(*arg, "--seconds");
-
-		if ((settle || seconds) && arg[1])
-			*(settle ? &settle_seconds : &run_seconds) = atof(*++arg);
-		else if (strcmp(*arg, "--quick") && strcmp(*arg, "--rows"))
+		if (!strcmp(*arg, "--settle") && arg[1])
+			settle_seconds = atof(*++arg);
+		else if (!strcmp(*arg, "--rows"))
+			rows = true;
+		else if (!strcmp(*arg, "--quick"))
+			quick = true;
+		else
 			*kept++ = *arg;
 	}
 	*kept = NULL;
-	if (settle_seconds < 0)
-		settle_seconds = quick ? 0.02 : 1;
 	return rows;
-}
-
-static inline int run_row(const char *row)
-{
-	char words[256], *argv[32] = {arguments[0]}, *rest = NULL;
-	unsigned n = 1;
-	int status;
-	pid_t child;
-
-	snprintf(words, sizeof(words), "%s%s --settle %g --seconds %g", row, quick ? " --quick" : "", settle_seconds,
-		 run_seconds);
-	for (char *word = strtok_r(words, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
-		argv[n++] = word;
-	if (posix_spawn(&child, "/proc/self/exe", NULL, NULL, argv, environ) || waitpid(child, &status, 0) < 0)
-		die("%s: cannot start", workload->name);
-	return status ? 1 : 0;
 }
 
 static inline int workload_main(char **argv, const struct workload *which)
 {
 	static char buffer[1 << 12];
-	int status = 0;
 
 	/* Standard output gets no buffer from the allocator. */
 	setvbuf(stdout, buffer, _IOLBF, sizeof(buffer));
 	workload = which;
 	arguments = argv;
-	if (take_options(argv)) {
-		for (const char *const *row = which->rows; row && *row; row++)
-			puts(*row);
-		if (!which->rows)
-			puts("");
-	} else if (which->rows && !argv[1]) {
-		for (const char *const *row = which->rows; *row; row++)
-			status |= run_row(*row);
-	} else {
+	if (!take_options(argv)) {
 		which->run();
+	} else if (!which->rows) {
+		puts("");
+	} else {
+		for (const char *const *row = which->rows; *row; row++)
+			puts(*row);
 	}
-	return status;
+	return 0;
 }
 
 #endif

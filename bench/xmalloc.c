@@ -35,7 +35,7 @@ static void run(void)
 
 	allocating = (unsigned)number("allocating", 1);
 	count = number("batch", 120);
-	batches = scaled("ops", 6000000, 500000) / count / allocating;
+	batches = scaled("ops", 3000000, 500000) / count / allocating;
 	queue_init(&queue, number("room", 200), batches * allocating);
 	team_run(allocating + freeing, work);
 	stop(batches * count * allocating);
