@@ -10,7 +10,7 @@ static void run(void)
 	start();
 	for (unsigned long i = 0; i < mallocs; i++)
 		put(get(16));
-	report("rss_kib", rss(), "lower");
+	report("idle_rss", rss(), "lower");
 	stop(mallocs);
 }
 

@@ -60,7 +60,7 @@ static void run(void)
 	}
 	stop_live(ops, live);
 	for (unsigned i = 0; i < PHASES; i++) {
-		report_numbered("rss_%u_kib", i + 1, resident[i], "lower");
+		report_numbered("rss_%u", i + 1, resident[i], "lower");
 		report_numbered("live_%u_kib", i + 1, alive[i], "none");
 	}
 	objects_free(objects, kept, WHOLE);

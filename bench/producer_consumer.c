@@ -5,7 +5,7 @@
  * with a lock, or through rings without one, one from each producer to each consumer, where the allocator counts for
  * more than the lock. With apart=1 producers run on the CPUs of the first node, consumers on those of the last.
  *
- * Memory must not grow: rss_10_kib to rss_100_kib tell what was resident when so many percent had been produced.
+ * Memory must not grow: rss_10 to rss_100 tell what was resident when so many percent had been produced.
  */
 #include "objects.h"
 #include "team.h"
@@ -95,7 +95,7 @@ static void run(void)
 	team_run(producers + consumers, work);
 	stop(each * producers);
 	for (unsigned i = 0; i < SAMPLES; i++)
-		report_numbered("rss_%u_kib", (i + 1) * 100 / SAMPLES, samples[i], "lower");
+		report_numbered("rss_%u", (i + 1) * 100 / SAMPLES, samples[i], "lower");
 	report_freed();
 }
 

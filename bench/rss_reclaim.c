@@ -42,7 +42,7 @@ static void run(void)
 		put(blocks[i]);
 	}
 	stop(count);
-	report("freed_rss_kib", rss(), "lower");
+	report("freed_rss", rss(), "lower");
 	if (settle_seconds <= 0)
 		return;
 	for (unsigned i = 0; i < n; i++) {
@@ -52,7 +52,7 @@ static void run(void)
 	}
 	watch("tenth", seen, n, filled / 10);
 	watch("base", seen, n, 1.5 * began.rss);
-	report("settled_rss_kib", seen[n - 1], "lower");
+	report("settled_rss", seen[n - 1], "lower");
 }
 
 int main(int argc, char **argv)

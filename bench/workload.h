@@ -11,7 +11,7 @@
  *
  * The first metric is the one that ratios are made of. A workload reads its parameters and makes its tables, calls
  * start(), works, and calls stop() with the number of operations. A table is resident as soon as it is made, and so is
- * in base_rss_kib if that is before start().
+ * in base_rss if that is before start().
  */
 #ifndef NEAR_BENCH_WORKLOAD_H
 #define NEAR_BENCH_WORKLOAD_H
@@ -144,7 +144,7 @@ static inline double seconds_since(uint64_t ns)
 	return (double)(now_ns() - ns) / 1e9;
 }
 
-/* The usual figures; end_rss_kib is what is resident now. Returns it. */
+/* The usual figures; end_rss is what is resident now. Returns it. */
 static inline double stop(uint64_t ops)
 {
 	double seconds = seconds_since(began.wall), end = rss(), peak = proc_kib("/proc/self/status", "\nVmHWM:");
@@ -154,9 +154,9 @@ static inline double stop(uint64_t ops)
 	report("seconds", seconds, "lower");
 	if (ops)
 		report("ns_per_op", seconds * 1e9 / (double)ops, "lower");
-	report("base_rss_kib", began.rss, "lower");
-	report("peak_rss_kib", peak > end ? peak : end, "lower");
-	report("end_rss_kib", end, "lower");
+	report("base_rss", began.rss, "lower");
+	report("peak_rss", peak > end ? peak : end, "lower");
+	report("end_rss", end, "lower");
 	report("minor_faults", (double)(usage.ru_minflt - began.usage.ru_minflt), "lower");
 	return end;
 }
@@ -182,11 +182,11 @@ static inline void pause_seconds(double seconds)
 /* Everything has been freed: what is resident at once, and after a time without any activity. */
 static inline void report_freed(void)
 {
-	report("freed_rss_kib", rss(), "lower");
+	report("freed_rss", rss(), "lower");
 	if (settle_seconds <= 0)
 		return;
 	pause_seconds(settle_seconds);
-	report("settled_rss_kib", rss(), "lower");
+	report("settled_rss", rss(), "lower");
 }
 
 /* ---- tables --------------------------------------------------------------------------------------- */
