@@ -146,7 +146,7 @@ run_group() {
 
 # Quick ones first.
 all_groups() {
-	local group order="unit api misuse build env stress programs"
+	local group order="unit api misuse build bench env stress programs"
 	for group in $order; do
 		[ ! -d "$NEAR_SRC/test/$group" ] || echo "$group"
 	done

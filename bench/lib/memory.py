@@ -21,7 +21,8 @@ class Column:
     """One figure of all the rows that have it."""
 
     def __init__(self, table, title, wanted, divisor, unit):
-        self.title, self.divisor, self.unit = title, divisor, unit
+        self.title = title.format(settle=table.record.options["settle"])
+        self.divisor, self.unit = divisor, unit
         found = [(samples, metric_of(samples, wanted)) for samples in table.rows.values()]
         self.lines = [Line(samples, metric, table.allocators) for samples, metric in found if metric or samples.failed]
 

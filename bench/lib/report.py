@@ -5,6 +5,7 @@
 import os
 
 import memory
+import page
 import record
 import text
 import workloads
@@ -18,8 +19,14 @@ def make(paths, directory):
     kinds = [table.record.options["memory"] for table in tables]
     if len(set(kinds)) < len(kinds):
         raise ValueError("want one record of speed, and one of memory")
-    shown = [text.report(t) if not t.record.options["memory"] else memory.report(t) for t in tables if t.lines]
+    tables = [table for table in tables if table.lines]
+    if not tables:
+        raise ValueError("nothing was measured")
+    shown = [text.report(t) if not t.record.options["memory"] else memory.report(t) for t in tables]
     for part in shown:
         print(part)
     with open(os.path.join(directory, "index.txt"), "w", encoding="utf-8") as file:
         file.write("\n".join(shown))
+    with open(os.path.join(directory, "index.html"), "w", encoding="utf-8") as file:
+        file.write(page.make(tables))
+    print(f"The same as a page: {os.path.relpath(os.path.join(directory, 'index.html'))}")
