@@ -46,7 +46,7 @@ static void run(void)
 	team_run(threads, work);
 }
 
-static const char *const rows[] = {"threads=16", "threads=256", NULL};
+static const char *const rows[] = {"threads=16", "threads=256", "threads=10000", NULL};
 
 int main(int argc, char **argv)
 {

@@ -99,18 +99,23 @@ static void run(void)
 	report_freed();
 }
 
-static const char *const rows[] = {
+static const char *rows[] = {
 	"through=queue producers=1 consumers=1",
 	"through=queue producers=4 consumers=4",
 	"through=queue producers=1 consumers=4",
 	"through=rings producers=1 consumers=1",
 	"through=rings producers=4 consumers=4",
 	"through=rings producers=1 consumers=4",
+	NULL, /* one more, where there are two nodes */
 	NULL,
 };
 
 int main(int argc, char **argv)
 {
+	char text[4096];
+
 	(void)argc;
+	if (read_cpulist(1, text, sizeof(text)))
+		rows[sizeof(rows) / sizeof(*rows) - 2] = "through=rings producers=1 consumers=1 apart=1";
 	return workload_main(argv, &(struct workload){"producer_consumer", rows, run});
 }

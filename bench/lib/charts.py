@@ -132,7 +132,7 @@ def strip(result):
     for line in result.with_ratio:
         x = axis.at(line.ratio.middle)
         tip = svg.element("title", svg.escape(f"{line.samples.name}: {line.ratio.middle:.2f}"))
-        good = result.holds(line)
+        good = result.holds(line) if limit else line.first
         parts.append(svg.element("circle", tip, cx=x, cy=13.0, r="3.6", class_="good" if good else "bad"))
     if result.mean:
         x = axis.at(result.mean)
@@ -142,7 +142,7 @@ def strip(result):
 
 def forest(ratio, limit=None):
     """A ratio and its interval, in a cell of a table."""
-    width, height = 130, 18
+    width, height = 110, 18
     axis = svg.Log(0.25, 4, 4, width - 4)
     parts = [svg.line(axis.at(1), 0, axis.at(1), height, class_="one")]
     if limit:
@@ -157,14 +157,14 @@ def forest(ratio, limit=None):
 
 
 def thread_families(table):
-    """{(workload, row without its threads): {threads: samples}} of rows that differ in threads only."""
+    """{(workload, row without its threads): {threads: samples}} of three rows or more that differ in threads only."""
     families = {}
     for samples in table.rows.values():
         found = THREADS.search(samples.row)
         if found and "ns_per_op" in samples.values:
             rest = THREADS.sub("", samples.row).strip()
             families.setdefault((samples.workload, rest, found[1]), {})[int(found[2])] = samples
-    return {key: members for key, members in families.items() if len(members) > 1}
+    return {key: members for key, members in families.items() if len(members) > 2}
 
 
 def scaling(table):

@@ -30,7 +30,7 @@ class Execution(threading.Thread):
         self.process = self.child = None
         self.ended = False
         self.series = []
-        self.began = 0
+        self.began = time.monotonic()
 
     def environment(self):
         env = {k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "NEAR_PRELOAD")}
@@ -48,6 +48,8 @@ class Execution(threading.Thread):
         run = self.run_record
         if self.failed:
             run.figures = {m: v for m, v in run.figures.items() if m.startswith("run_")}
+            if "run_wall_s" not in run.figures:  # the launcher was killed too
+                run.add("run_wall_s", time.monotonic() - self.began, "lower")
             run.failed = self.failed
         elif self.series:
             run.series = self.series

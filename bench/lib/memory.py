@@ -18,13 +18,13 @@ def metric_of(samples, wanted):
 
 
 class Column:
-    """One figure of all the rows that have it."""
+    """One figure of all the rows that have it; named: figures of many kinds, their names in the table."""
 
-    def __init__(self, table, title, wanted, divisor, unit):
-        self.title = title.format(settle=table.record.options["settle"])
-        self.divisor, self.unit = divisor, unit
-        found = [(samples, metric_of(samples, wanted)) for samples in table.rows.values()]
-        self.lines = [Line(samples, metric, table.allocators) for samples, metric in found if metric or samples.failed]
+    def __init__(self, title, lines, divisor=1, named=False):
+        self.title, self.lines, self.divisor, self.named = title, lines, divisor, named
+
+    def name(self, line):
+        return f"{line.samples.name}: {line.metric}" if self.named else line.samples.name
 
     def cell(self, line, allocator):
         if line.medians[allocator] is None:
@@ -33,7 +33,15 @@ class Column:
 
 
 def columns(table):
-    made = [Column(table, *column) for column in targets.MEMORY_COLUMNS]
+    made = []
+    for title, wanted, divisor, unit in targets.MEMORY_COLUMNS:
+        title = f"{title.format(settle=table.record.options['settle'])}, {unit}"
+        found = [(samples, metric_of(samples, wanted)) for samples in table.rows.values()]
+        lines = [Line(samples, metric, table.allocators) for samples, metric in found if metric or samples.failed]
+        made.append(Column(title, lines, divisor))
+    others = [Line(samples, metric, table.allocators) for samples in table.rows.values()
+              for metric in targets.MEMORY_FIGURES if metric in samples.values]
+    made.append(Column("Other figures", others, named=True))
     return [column for column in made if column.lines]
 
 
@@ -45,13 +53,13 @@ def ratio(line):
 
 
 def column_lines(column, names):
-    yield f"### {column.title}, {column.unit}"
+    yield f"### {column.title}"
     yield ""
     yield "| row | " + " | ".join(names) + " | ratio | to |"
     yield "|---|" + "---:|" * (len(names) + 1) + "---|"
     for line in column.lines:
         cells = [column.cell(line, name) for name in names]
-        yield f"| {line.samples.name} | " + " | ".join(cells) + f" | {ratio(line)} | {line.best or '-'} |"
+        yield f"| {column.name(line)} | " + " | ".join(cells) + f" | {ratio(line)} | {line.best or '-'} |"
     yield ""
 
 

@@ -12,6 +12,7 @@ import svg
 import targets
 import text
 from machine import OURS
+from table import worse_than_best
 
 CSS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "page.css")
 
@@ -26,8 +27,12 @@ def row(cells, class_=None):
     return tag("tr", "".join(cells), class_)
 
 
-def heads(words, left=1):
-    return tag("thead", row(tag("th", escape(word), "left" if i < left else None) for i, word in enumerate(words)))
+def heads(words, left=("",)):
+    """Those that are among `left` stand on the left, as the cells below them do."""
+    return tag("thead", row(tag("th", escape(word), "left" if word in left else None) for word in words))
+
+
+LEFT_HEADS = ("", "row", "figure", "to", "target", "ratios, 1/4 to 4", "1/4 to 4")
 
 
 # ---- colours ----------------------------------------------------------------------------------------
@@ -38,7 +43,9 @@ HEAT = [(1.0, (205, 236, 217)), (1.15, (255, 255, 255)), (1.6, (253, 231, 200)),
 
 
 def heat(worse):
-    """A colour between those that stand in the table, by the logarithm."""
+    """A colour between those that stand in the table, by the logarithm; None of None."""
+    if worse is None:
+        return None
     worse = min(max(worse, HEAT[0][0]), HEAT[-1][0])
     for (low, below), (high, above) in zip(HEAT, HEAT[1:]):
         if worse <= high:
@@ -51,14 +58,6 @@ def heat(worse):
 def heat_scale():
     spans = (tag("span", f"{worse:g}×" if worse > 1 else "best", style=heat(worse)) for worse, _ in HEAT)
     return tag("span", "".join(spans), "scale")
-
-
-def worse_than_best(line, allocator):
-    values = [v for v in line.medians.values() if v is not None and v > 0]
-    value = line.medians[allocator]
-    if not values or not value or value <= 0:
-        return 1.0
-    return max(values) / value if line.better == "higher" else value / min(values)
 
 
 def legend(table):
@@ -82,14 +81,16 @@ def tiles(table):
     if not whole.with_ratio:
         return ""
     share = whole.first / len(whole.lines)
-    failures = sum(failed for _, _, failed, _, _ in table.failures())
+    failures = list(table.failures())
+    failed, of_ours = sum(f[2] for f in failures), any(f[1] == OURS for f in failures)
     return tag("div", "".join([
         tile("geometric mean of the ratios", f"{whole.mean:.2f}", f"to the best other in each row; target "
              f"{targets.WHOLE.mean:.2f}", whole.mean <= targets.WHOLE.mean),
-        tile("first, or tied", f"{share:.0%}", f"{whole.first} of {len(whole.lines)} figures; target "
-             f"{targets.FIRST_SHARE:.0%}", share >= targets.FIRST_SHARE),
+        tile("first, or tied", text.percent(share), f"{whole.first} of {len(whole.lines)} figures; target "
+             f"{text.percent(targets.FIRST_SHARE)}", share >= targets.FIRST_SHARE),
         tile("highest ratio", f"{whole.highest.ratio.middle:.2f}", whole.highest.samples.name, None),
-        tile("runs", f"{len(table.record.runs)}", f"{failures} failed", None if not failures else False),
+        tile("runs", f"{len(table.record.runs)}", f"{failed} failed" + (", ours among them" if of_ours else ""),
+             False if of_ours else None),
     ]), "tiles")
 
 
@@ -101,7 +102,7 @@ def group_row(result):
     return row([
         tag("td", escape(result.group.title), "left wrap"), tag("td", len(result.lines)),
         tag("td", f"{result.mean:.2f}" if result.mean else "-"),
-        tag("td", f"{result.first} ({result.first / len(result.lines):.0%})"),
+        tag("td", f"{result.first} ({text.percent(result.first / len(result.lines))})"),
         tag("td", f"{high:.2f}" if high else "-", title=result.highest.samples.name if result.highest else None),
         tag("td", len(result.over) if limit is not None else "-"), tag("td", charts.strip(result)),
         tag("td", escape(text.target(result.group)), "left wrap"), tag("td", verdict, "left"),
@@ -114,7 +115,7 @@ def whole_row(result):
     high = f"{result.highest.ratio.middle:.2f}" if result.highest else "-"
     return row([
         tag("td", escape(result.group.title), "left"), tag("td", len(result.lines)),
-        tag("td", f"{result.mean:.2f}" if result.mean else "-"), tag("td", f"{result.first} ({share:.0%})"),
+        tag("td", f"{result.mean:.2f}" if result.mean else "-"), tag("td", f"{result.first} ({text.percent(share)})"),
         tag("td", high), tag("td", "-"), tag("td", charts.strip(result)),
         tag("td", escape(text.target(result.group)), "left wrap"),
         tag("td", tag("span", "reached", "yes") if reached else tag("span", "missed", "no"), "left"),
@@ -127,9 +128,17 @@ def groups(table):
     if table.whole().lines:
         body.append(whole_row(table.whole()))
     shown = tag("table", heads(["", "figures", "mean", "first or tied", "highest", "above", "ratios, 1/4 to 4",
-                                "target", ""]) + tag("tbody", "".join(body)))
+                                "target", ""], LEFT_HEADS) + tag("tbody", "".join(body)))
     notes = [escape(line) for line in text.remarks(table)]
-    return shown + "".join(tag("p", note, "soft") for note in notes)
+    return shown + "".join(tag("p", note, "soft") for note in notes) + standings(table)
+
+
+def standings(table):
+    body = [row([tag("td", escape(name), "left"), tag("td", f"{mean:.2f}"), tag("td", f"{near} of {figures}"),
+                 tag("td", f"{worst:.2f}"), tag("td", escape(where), "left unit")], "total" if name == OURS else None)
+            for name, mean, near, figures, worst, where in table.standings()]
+    head = heads(["", "mean", f"within {text.percent(targets.NEAR - 1)} of it", "worst", "in"], ("", "in"))
+    return tag("h3", "Each allocator over the best of each row") + tag("table", head + tag("tbody", "".join(body)))
 
 
 def claims(table):
@@ -154,9 +163,8 @@ def value_cell(line, allocator):
     if shown == "FAILED":
         return tag("td", "failed", "failed", title=line.failed[allocator][-1])
     worse = worse_than_best(line, allocator)
-    best = line.medians[allocator] is not None and worse == 1.0
     tip = "; ".join(line.failed.get(allocator, [])) or None
-    return tag("td", escape(shown), "best" if best else None, style=heat(worse) if shown != "-" else None, title=tip)
+    return tag("td", escape(shown), "best" if worse == 1 else None, style=heat(worse), title=tip)
 
 
 def ratio_cells(line):
@@ -176,7 +184,7 @@ def rows(table):
         cells += [value_cell(line, allocator) for allocator in table.allocators] + ratio_cells(line)
         body.append(row(cells, "first-of" if line.samples.workload != before else None))
         before = line.samples.workload
-    return tag("table", heads(["row", "figure"] + table.allocators + ["ratio", "1/4 to 4", "to"], 2)
+    return tag("table", heads(["row", "figure"] + table.allocators + ["ratio", "1/4 to 4", "to"], LEFT_HEADS)
                + tag("tbody", "".join(body)), "rows")
 
 
@@ -193,13 +201,13 @@ def memory_tables(table):
     for column in memory.columns(table):
         body = []
         for line in column.lines:
-            cells = [tag("td", escape(line.samples.name), "left")]
+            cells = [tag("td", escape(column.name(line)), "left")]
             for allocator in table.allocators:
-                style = heat(worse_than_best(line, allocator)) if line.medians[allocator] is not None else None
-                cells.append(tag("td", column.cell(line, allocator), style=style))
+                worse = worse_than_best(line, allocator)
+                cells.append(tag("td", column.cell(line, allocator), "best" if worse == 1 else None, style=heat(worse)))
             body.append(row(cells + ratio_cells(line)))
-        head = heads(["row"] + table.allocators + ["ratio", "1/4 to 4", "to"])
-        made.append(tag("h3", escape(f"{column.title}, {column.unit}")) + tag("table", head + tag("tbody", "".join(body)), "rows"))
+        head = heads(["row"] + table.allocators + ["ratio", "1/4 to 4", "to"], LEFT_HEADS)
+        made.append(tag("h3", escape(column.title)) + tag("table", head + tag("tbody", "".join(body)), "rows"))
     return "".join(made)
 
 
@@ -247,7 +255,8 @@ def speed_sections(page, table):
     found = charts.times(table)
     if found:
         page.add("times", "Time of each workload",
-                 f"Relative to {OURS} at 1×: to the right is slower. Geometric means of a workload's rows.",
+                 f"Relative to {OURS} at 1×: to the right is slower. Geometric means of a workload's rows; what is "
+                 "beyond an end is drawn there.",
                  legend(table) + tag("figure", found[0][1], "wide"))
     page.add("rows", "All rows",
              f"Medians. Colour: how much worse than the best of the row, {heat_scale()}; bold is best. Behind it our ratio "

@@ -45,7 +45,7 @@ class Line:
         self.medians = {a: samples.median(metric, a) for a in allocators}
         others = {a: m for a, m in self.medians.items() if a != OURS and m is not None}
         best_of = max if self.better == "higher" else min
-        self.best = best_of(others, key=others.get) if others else None
+        self.best = best_of(others, key=others.get) if others and self.better != "none" else None
         self.ratio = self.ratio_to(self.best) if self.best else None
 
     def ratio_to(self, other):
@@ -64,6 +64,15 @@ class Line:
     def decided(self):
         """Ours took part: it has a ratio, or failed where another did not."""
         return self.ratio is not None or bool(self.failed.get(OURS)) and self.best is not None
+
+
+def worse_than_best(line, allocator):
+    """How many times worse than the best of its row an allocator is; None if that cannot be told."""
+    values = [v for v in line.medians.values() if v is not None and v > 0]
+    value = line.medians[allocator]
+    if not values or not value or value <= 0 or line.better == "none":
+        return None
+    return max(values) / value if line.better == "higher" else value / min(values)
 
 
 class GroupResult:
@@ -119,6 +128,18 @@ class Table:
 
     def whole(self):
         return GroupResult(targets.WHOLE, self.lines)
+
+    def standings(self):
+        """(allocator, mean, near, figures, worst, where): each over the best of each row, by medians; best mean first."""
+        found = []
+        for allocator in self.allocators:
+            worse = [(worse_than_best(line, allocator), line.samples.name) for line in self.lines if line.counts]
+            worse = [(factor, name) for factor, name in worse if factor]
+            if worse:
+                near = sum(factor <= targets.NEAR for factor, _ in worse)
+                mean = stats.geometric_mean([factor for factor, _ in worse])
+                found.append((allocator, mean, near, len(worse)) + max(worse))
+        return sorted(found, key=lambda standing: standing[1])
 
     def find(self, pattern):
         return next((s for s in self.rows.values() if pattern.match(s.name + " ")), None)

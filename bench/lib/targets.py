@@ -40,6 +40,8 @@ WHOLE = Group("the whole table", r"", mean=0.90)
 FIRST_SHARE = 0.80  # of the whole table, first or tied
 PROGRAMS_BELOW = 0.97  # in most of the real programs
 
+NEAR = 1.05  # of the best: what the standings count
+
 START_MS, START_CALLS = 1.0, 40  # more than glibc, at most
 
 # Rows that count by other figures than their first.
@@ -79,4 +81,8 @@ MEMORY_COLUMNS = [
     ("RSS {settle:g} s after all is freed", ["settled_rss", "end_rss@freed"], 1024, "MiB"),
     ("Page faults", ["minor_faults", "run_minor_faults"], 1000, "thousands"),
     ("Time", ["seconds", "run_wall_s"], 1, "s"),
+]
+MEMORY_FIGURES = [
+    "rss_over_live", "bytes_per_object", "per_thread_kib", "settled_per_thread_kib", "growth_kib", "slope_kib_per_s",
+    "until_tenth_ms", "until_base_ms", "cold_ns", "cold_over_warm", "halved_rss",
 ]

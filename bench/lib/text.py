@@ -32,6 +32,11 @@ def ratio(found):
     return f"{found.middle:5.2f}  " + (f"({found.low:.2f} .. {found.high:.2f})" if found.interval else "(too few rounds)")
 
 
+def percent(share):
+    """Rounded down: 80 % is reached at 80 %."""
+    return f"{int(share * 100 + 1e-9)} %"
+
+
 def target(group):
     words = []
     if group.mean is not None:
@@ -39,7 +44,7 @@ def target(group):
     if group.most is not None:
         words.append(f"each {group.most:.2f}" + (" within the interval" if group.within else ""))
     if group is targets.WHOLE:
-        words.append(f"first in {targets.FIRST_SHARE:.0%}")
+        words.append(f"first in {percent(targets.FIRST_SHARE)}")
     return ", ".join(words) or "-"
 
 
@@ -62,7 +67,7 @@ def groups_table(table):
     for result in table.groups() + [whole]:
         mean = f"{result.mean:.2f}" if result.mean else "-"
         high = f"{result.highest.ratio.middle:.2f}" if result.highest else "-"
-        first = f"{result.first} ({result.first / len(result.lines):.0%})" if result.lines else "-"
+        first = f"{result.first} ({percent(result.first / len(result.lines))})" if result.lines else "-"
         over = "-" if result.group.most is None else len(result.over)
         yield (f"{result.group.title:54}{len(result.lines):5}{mean:>7}{first:>15}{high:>9}{over:>7}  "
                f"{target(result.group)}")
@@ -105,11 +110,18 @@ def claims_table(table):
     found = list(table.claims())
     if not found:
         return
-    yield f"{'Claimed by predecessors':52}{'claimed':>12}{'glibc here':>14}{'ours here':>14}  ours against glibc"
-    for claim, ours, theirs, times_better in found:
-        cells = claim_cells(claim, ours, theirs, times_better)
-        note = f" ({claim.note})" if claim.note else ""
-        yield f"{claim.title + note:66}"[:66].rstrip().ljust(52) + f"{cells[0]:>12}{cells[1]:>14}{cells[2]:>14}  {cells[3]}"
+    titles = [claim.title + (f" ({claim.note})" if claim.note else "") for claim, *_ in found]
+    width = max(map(len, titles))
+    yield f"{'':{width}}{'claimed':>12}{'glibc here':>14}{'ours here':>14}  ours against glibc"
+    for title, claim in zip(titles, found):
+        cells = claim_cells(*claim)
+        yield f"{title:{width}}{cells[0]:>12}{cells[1]:>14}{cells[2]:>14}  {cells[3]}"
+
+
+def standings(table):
+    yield f"{'each over the best of each row':32}{'mean':>6}   within {percent(targets.NEAR - 1)} of it    worst"
+    for name, mean, near, figures, worst, where in table.standings():
+        yield f"{name:32}{mean:6.2f}   {f'{near} of {figures}':>15}   {worst:6.2f}  {where}"
 
 
 def failures_list(table):
@@ -119,5 +131,5 @@ def failures_list(table):
 
 def report(table):
     """Of a speed bench."""
-    parts = [rows_table(table), groups_table(table), claims_table(table), failures_list(table)]
+    parts = [rows_table(table), groups_table(table), standings(table), claims_table(table), failures_list(table)]
     return "\n\n".join(text for text in ("\n".join(part) for part in parts) if text) + "\n"

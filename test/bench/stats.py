@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, sys.argv[1])
 
 import plan  # noqa: E402
+import record  # noqa: E402
 import stats  # noqa: E402
 
 
@@ -47,7 +48,35 @@ check("stats: pairs are those of the same round", list(stats.paired_ratios({0: 2
 check("stats: more is better", list(stats.paired_ratios({0: 20}, {0: 10}, "higher")), [0.5])
 check("stats: nothing to compare", stats.ratio({0: 1}, {1: 1}, "lower"), None)
 
-# Rounds: short rows more often, never less than the least, and no more than fits.
-check("plan: the time is shared", plan.share_rounds({"short": 1, "long": 10}, 2, 100, 3, 15), {"short": 15, "long": 3})
-check("plan: the least when there is no time", plan.share_rounds({"a": 50, "b": 70}, 2, 100, 3, 15), {"a": 3, "b": 3})
-check("plan: the most when there is enough", plan.share_rounds({"a": 1, "b": 2}, 2, 1000, 3, 15), {"a": 15, "b": 15})
+# Rounds: short rows more often, never less than enough, and no more than fits.
+share = plan.share_rounds
+check("plan: the time is shared", share({"short": 1, "long": 10}, 2, 100, 3, 3, 15), {"short": 15, "long": 3})
+check("plan: enough when there is no time", share({"a": 50, "b": 70}, 2, 100, 5, 3, 15), {"a": 3, "b": 3})
+check("plan: the least when that fits", share({"a": 10, "b": 1}, 2, 120, 5, 3, 15), {"a": 5, "b": 10})
+check("plan: the most when there is enough", share({"a": 1, "b": 2}, 2, 1000, 3, 3, 15), {"a": 15, "b": 15})
+check("plan: nothing more when the time is over", share({"a": 1}, 2, -5, 0, 0, 15), {"a": 0})
+
+
+class Row:
+    """As far as the plan needs one."""
+
+    script, workload = False, "made_up"
+
+    def __init__(self, arguments):
+        self.arguments = arguments
+
+
+def carry_out(rows, seconds, options):
+    """[rounds of each row] when a run takes so long."""
+    made = plan.Plan(rows, ["a", "b"], options)
+    for turn, row, _order, name in made.steps():
+        run = record.Run(turn, 0, name, row.workload, row.arguments)
+        run.add("run_wall_s", seconds[row.arguments] - plan.OVERHEAD, "lower")
+        made.finished(run)
+    return [len(made.walls[row]) / 2 for row in rows]
+
+
+quick = {"quick": True, "memory": False, "rounds": None}
+two = [Row("long"), Row("short")]
+check("plan: costs are learnt", carry_out(two, {"long": 54, "short": 10}, quick), [3, 7])
+check("plan: as many rounds as asked", carry_out(two, {"long": 9, "short": 1}, dict(quick, rounds=2)), [2, 2])
