@@ -94,6 +94,10 @@ def tiles(table):
     ]), "tiles")
 
 
+def unbroken(words):
+    return escape(words).replace(" %", "\u00a0%")
+
+
 def group_row(result):
     high = result.highest.ratio.middle if result.highest else None
     limit = result.group.most
@@ -105,7 +109,7 @@ def group_row(result):
         tag("td", f"{result.first} ({text.percent(result.first / len(result.lines))})"),
         tag("td", f"{high:.2f}" if high else "-", title=result.highest.samples.name if result.highest else None),
         tag("td", len(result.over) if limit is not None else "-"), tag("td", charts.strip(result)),
-        tag("td", escape(text.target(result.group)), "left wrap"), tag("td", verdict, "left"),
+        tag("td", unbroken(text.target(result.group)), "left wrap"), tag("td", verdict, "left"),
     ])
 
 
@@ -117,7 +121,7 @@ def whole_row(result):
         tag("td", escape(result.group.title), "left"), tag("td", len(result.lines)),
         tag("td", f"{result.mean:.2f}" if result.mean else "-"), tag("td", f"{result.first} ({text.percent(share)})"),
         tag("td", high), tag("td", "-"), tag("td", charts.strip(result)),
-        tag("td", escape(text.target(result.group)), "left wrap"),
+        tag("td", unbroken(text.target(result.group)), "left wrap"),
         tag("td", tag("span", "reached", "yes") if reached else tag("span", "missed", "no"), "left"),
     ], "total")
 
@@ -135,7 +139,7 @@ def groups(table):
 
 def standings(table):
     body = [row([tag("td", escape(name), "left"), tag("td", f"{mean:.2f}"), tag("td", f"{near} of {figures}"),
-                 tag("td", f"{worst:.2f}"), tag("td", escape(where), "left unit")], "total" if name == OURS else None)
+                 tag("td", text.number(worst)), tag("td", escape(where), "left unit")], "total" if name == OURS else None)
             for name, mean, near, figures, worst, where in table.standings()]
     head = heads(["", "mean", f"within {text.percent(targets.NEAR - 1)} of it", "worst", "in"], ("", "in"))
     return tag("h3", "Each allocator over the best of each row") + tag("table", head + tag("tbody", "".join(body)))
@@ -146,9 +150,10 @@ def claims(table):
     for claim, ours, theirs, times_better in table.claims():
         cells = text.claim_cells(claim, ours, theirs, times_better)
         note = tag("span", " " + escape(claim.note), "unit") if claim.note else ""
-        beaten = text.claim_beaten(claim, ours, times_better)
+        verdict = tag("span", "beaten", "yes") if text.claim_beaten(claim, ours, times_better) else \
+            tag("span", "not beaten", "no")
         body.append(row([tag("td", escape(claim.title) + note, "left")] + [tag("td", escape(c)) for c in cells]
-                        + [tag("td", tag("span", "beaten", "yes") if beaten else tag("span", "not beaten", "no"), "left")]))
+                        + [tag("td", verdict, "left")]))
     if not body:
         return ""
     return tag("table", heads(["", "claimed", "glibc here", f"{OURS} here", f"{OURS} against glibc, here", ""])
@@ -233,7 +238,8 @@ class Page:
 
     def add(self, anchor, title, note, content):
         if content:
-            self.sections.append((anchor, title, tag("h2", escape(title), id=anchor) + tag("p", note, "soft") + content))
+            heading = tag("h2", escape(title), id=anchor)
+            self.sections.append((anchor, title, heading + tag("p", note, "soft") + content))
 
     def links(self):
         return tag("nav", "".join(tag("a", escape(title), href=f"#{anchor}") for anchor, title, _ in self.sections))
@@ -246,12 +252,12 @@ def charts_section(page, table, anchor, title, note, found):
 
 def speed_sections(page, table):
     page.add("groups", "Groups and their targets",
-             "Ratio: ours over the best other allocator of the row, the median of the paired ratios of all rounds; below 1 "
-             "we take less. Tied: the 95 % interval (bootstrap) reaches 1. The dashed line is the limit for each row, the "
-             "black mark the geometric mean.", groups(table))
+             "Ratio: ours over the best other allocator of the row, the median of the paired ratios of all rounds; "
+             "below 1 we take less. Tied: the 95 % interval (bootstrap) reaches 1. The dashed line is the limit for each "
+             "row, the black mark the geometric mean.", groups(table))
     page.add("claims", "What predecessors claimed",
-             "Their figures come from other machines, so ratios to glibc are compared; where they gave time alone, glibc's "
-             "own here says what the machine is worth.", claims(table))
+             "Their figures come from other machines, so ratios to glibc are compared; where they gave time alone, "
+             "glibc's own here says what the machine is worth.", claims(table))
     found = charts.times(table)
     if found:
         page.add("times", "Time of each workload",
@@ -259,13 +265,13 @@ def speed_sections(page, table):
                  "beyond an end is drawn there.",
                  legend(table) + tag("figure", found[0][1], "wide"))
     page.add("rows", "All rows",
-             f"Medians. Colour: how much worse than the best of the row, {heat_scale()}; bold is best. Behind it our ratio "
-             "to the best other with its interval; rest the mouse there for figures.", rows(table))
+             f"Medians. Colour: how much worse than the best of the row, {heat_scale()}; bold is best. Behind it our "
+             "ratio to the best other with its interval; rest the mouse there for figures.", rows(table))
     charts_section(page, table, "scaling", "Scaling with threads",
                    f"Of a machine with {table.record.head.get('cpu', '?').rsplit(', ', 2)[-2]}.", charts.scaling(table))
     charts_section(page, table, "latency", "Latency of single calls",
-                   "Medians of the rounds' percentiles. Without as many CPUs as threads the last ones are those of a thread "
-                   "that was preempted.", charts.latency(table))
+                   "Medians of the rounds' percentiles. Without as many CPUs as threads the last ones are those of a "
+                   "thread that was preempted.", charts.latency(table))
 
 
 def make(tables):
@@ -280,12 +286,13 @@ def make(tables):
                  memory_tables(table))
     for table in (rest or speed):
         charts_section(page, table, "rss", "Memory over time",
-                       "Resident memory of the first round, from the start of the process to its end.", charts.memory(table))
+                       "Resident memory in the first round, from the start of the process to its end.",
+                       charts.memory(table))
     failed = "".join(failures(table) for table in tables)
     for number, table in enumerate(tables):
         page.add(f"machine{number}", "How it was measured" + (": memory" if table in rest and speed else ""),
-                 f"{len(table.record.runs)} runs, each in a process of its own, the allocators interleaved in an order that "
-                 "rotates. All samples are in the CSV file beside this page.", machine_table(table))
+                 f"{len(table.record.runs)} runs, each in a process of its own, the allocators interleaved in an order "
+                 "that rotates. All samples are in the CSV file beside this page.", machine_table(table))
     head = tables[0].record.head
     title = f"{OURS} beside other allocators"
     level = "short rows" if tables[0].record.options["quick"] else "full rows"

@@ -130,7 +130,7 @@ class Table:
         return GroupResult(targets.WHOLE, self.lines)
 
     def standings(self):
-        """(allocator, mean, near, figures, worst, where): each over the best of each row, by medians; best mean first."""
+        """(allocator, mean, near, figures, worst, where): each over the best of each row, the best mean first."""
         found = []
         for allocator in self.allocators:
             worse = [(worse_than_best(line, allocator), line.samples.name) for line in self.lines if line.counts]

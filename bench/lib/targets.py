@@ -50,7 +50,7 @@ SHOWN_BESIDE = {"tail_latency": ["malloc_p99.99_ns", "malloc_max_ns"], "startup"
 
 
 class Claim:
-    """factor: how many times better than glibc; figure: an absolute one, in `unit`, of value * scale or scale / value."""
+    """factor: how many times better than glibc; figure: an absolute one, in `unit`. inverse: a rate of a time."""
 
     def __init__(self, title, row, metric, factor=None, figure=None, unit="", scale=1.0, inverse=False, note=""):
         self.title, self.row, self.metric, self.factor = title, re.compile(row), metric, factor

@@ -13,8 +13,9 @@ def number(value):
     size = abs(value)
     if size >= 1e6:
         return f"{value / 1e6:.{1 if size >= 1e8 else 2}f}M"
-    digits = next((d for limit, d in ((1000, 0), (100, 1), (1, 2)) if size >= limit), 4)
-    return f"{value:.{digits}f}"
+    if size < 1:
+        return f"{value:#.3g}" if value else "0"
+    return f"{value:.{0 if size >= 1000 else 1 if size >= 100 else 2}f}"
 
 
 def cell(line, allocator):
@@ -29,7 +30,8 @@ def cell(line, allocator):
 def ratio(found):
     if found is None:
         return "-"
-    return f"{found.middle:5.2f}  " + (f"({found.low:.2f} .. {found.high:.2f})" if found.interval else "(too few rounds)")
+    interval = f"({found.low:.2f} .. {found.high:.2f})" if found.interval else "(too few rounds)"
+    return f"{found.middle:5.2f}  {interval}"
 
 
 def percent(share):
@@ -121,7 +123,7 @@ def claims_table(table):
 def standings(table):
     yield f"{'each over the best of each row':32}{'mean':>6}   within {percent(targets.NEAR - 1)} of it    worst"
     for name, mean, near, figures, worst, where in table.standings():
-        yield f"{name:32}{mean:6.2f}   {f'{near} of {figures}':>15}   {worst:6.2f}  {where}"
+        yield f"{name:32}{mean:6.2f}   {f'{near} of {figures}':>15}   {number(worst):>6}  {where}"
 
 
 def failures_list(table):

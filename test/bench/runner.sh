@@ -51,7 +51,8 @@ done
 for key in date cpu governor kernel "huge pages" "load at the start" nearmalloc glibc options; do
 	check "bench: the head tells $key" grep -q "^# $key: ." run/a.csv
 done
-check "bench: the order rotates" [ "$(grep ',slab_latency,.*,load,' run/a.csv | sort -t, -k1,2n | cut -d, -f3 | uniq | wc -l)" -eq 3 ]
+order=$(grep ',slab_latency,.*,load,' run/a.csv | sort -t, -k1,2n | cut -d, -f3 | uniq | wc -l)
+check "bench: the order rotates" [ "$order" -eq 3 ]
 check "bench: the page is good" page_is_good run/index.html rows
 check "bench: the text has both rows" [ "$(count '^(packet_churn size=64|slab_latency).* glibc$' run/index.txt)" -eq 2 ]
 mkdir again
@@ -68,12 +69,13 @@ printf '1,0,glibc,slab' >>cut/a.csv
 kept=$(count ',load,' cut/a.csv)
 check "bench: an interrupted run is resumed" bench --resume cut/a.csv
 check "bench: all runs are there, once each" [ "$(count ',load,' cut/a.csv)" -eq 8 -a "$kept" -lt 8 ]
-check "bench: what was there stays" [ "$(grep ',load,' run/a.csv | head -n "$kept")" = "$(grep ',load,' cut/a.csv | head -n "$kept")" ]
+check "bench: what was there stays" cmp <(grep ',load,' run/a.csv | head -n "$kept") <(grep ',load,' cut/a.csv | head -n "$kept")
 check "bench: the head tells of it" grep -q '^# resumed: .*load' cut/a.csv
 sed 's/^\(# nearmalloc: .*sha256 \).*/\10123456789abcdef/' run/a.csv >cut/b.csv
 check "bench: not with another library" grep -q 'another build' <(bench --resume cut/b.csv 2>&1)
 
-NEAR_BENCH_BIN=$NEAR_BUILD/bench "$NEAR_SRC/bench/run" --only '^slab_latency' --peers glibc --rounds 500 --output cut/c.csv >log 2>&1 &
+NEAR_BENCH_BIN=$NEAR_BUILD/bench "$NEAR_SRC/bench/run" --only '^slab_latency' --peers glibc --rounds 500 \
+	--output cut/c.csv >log 2>&1 &
 job=$!
 for ((tries = 0; tries < 300; tries++)); do
 	[ "$(count ',load,' cut/c.csv 2>/dev/null)0" -lt 30 ] || break
@@ -105,7 +107,7 @@ check "bench: a broken allocator is built" "$CC" -D_GNU_SOURCE -shared -fPIC -o 
 mkdir bad
 check "bench: goes on after failures" \
 	bench --only "$only" --peers glibc --peer broken=broken.so --rounds 1 --timeout 4 --output bad/a.csv
-check "bench: the status is recorded" grep -q '^0,[0-2],broken,packet_churn,size=64 scan=0,failed,exit 3: broken,none$' bad/a.csv
+check "bench: the status is recorded" grep -q '^0,[0-2],broken,packet_churn,.*,failed,exit 3: broken,none$' bad/a.csv
 check "bench: so is a time-out" grep -q '^0,[0-2],broken,slab_latency,,failed,timed out after 4' bad/a.csv
 check "bench: the others are measured" [ "$(count ',seconds,' bad/a.csv)" -eq 4 ]
 check "bench: the table shows them" [ "$(count '^(packet_churn|slab_latency).*FAILED' bad/index.txt)" -eq 2 ]
@@ -119,9 +121,11 @@ check "bench: nothing to run is an error" [ "$(bench --only nonsense --list >/de
 ## Memory
 ##
 mkdir mem
-check "bench: --memory" bench --memory --settle 0.3 --only '^small_million|^kv_store' --peers glibc --rounds 1 --output mem/m.csv
+check "bench: --memory" \
+	bench --memory --settle 0.3 --only '^small_million|^kv_store' --peers glibc --rounds 1 --output mem/m.csv
 check "bench: memory at rest is recorded" [ "$(count ',settled_rss,' mem/m.csv)" -eq 4 ]
-check "bench: the table is markdown" [ "$(count '^\| (small_million|kv_store) \|( [0-9.M]+ \|){3} glibc \|$' mem/index.txt)" -eq 12 ]
+figures=$(count '^\| (small_million|kv_store) \|( [0-9.M]+ \|){3} glibc \|$' mem/index.txt)
+check "bench: the table is markdown" [ "$figures" -eq 12 ]
 check "bench: both kinds on one page" bench --report run/a.csv mem/m.csv --output again/a.csv
 printf '%s\n' kv_store small_million >>rows
 check "bench: the page has both" page_is_good again/index.html rows
