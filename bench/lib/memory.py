@@ -5,7 +5,7 @@
 import targets
 from machine import OURS
 from table import Line
-from text import number
+from text import number, percent
 
 
 def metric_of(samples, wanted):
@@ -45,6 +45,16 @@ def columns(table):
     return [column for column in made if column.lines]
 
 
+def summary(table):
+    """Of the peaks, against what is expected of them."""
+    ratios = [line.ratio.middle for line in columns(table)[0].lines if line.ratio]
+    if not ratios:
+        return ""
+    over, below = sum(r > targets.PEAK for r in ratios), sum(r < 1 for r in ratios)
+    return (f"Peak RSS is above the best other by more than {percent(targets.PEAK - 1)} in {over} of {len(ratios)} rows "
+            f"(target: none), and below it in {below} (target: most).")
+
+
 def ratio(line):
     if line.ratio is None:
         return "-"
@@ -64,7 +74,8 @@ def column_lines(column, names):
 
 
 def report(table):
-    out = [f"Medians; ratio: {OURS} over the best other, the median of the paired ratios with its 95 % interval.", ""]
+    out = [f"Medians; ratio: {OURS} over the best other, the median of the paired ratios with its 95 % interval.",
+           summary(table), ""]
     for column in columns(table):
         out += column_lines(column, table.allocators)
     for row, allocator, failed, runs, reason in table.failures():

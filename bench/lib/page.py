@@ -139,7 +139,8 @@ def groups(table):
 
 def standings(table):
     body = [row([tag("td", escape(name), "left"), tag("td", f"{mean:.2f}"), tag("td", f"{near} of {figures}"),
-                 tag("td", text.number(worst)), tag("td", escape(where), "left unit")], "total" if name == OURS else None)
+                 tag("td", text.number(worst)), tag("td", escape(where), "left unit")],
+                "total" if name == OURS else None)
             for name, mean, near, figures, worst, where in table.standings()]
     head = heads(["", "mean", f"within {text.percent(targets.NEAR - 1)} of it", "worst", "in"], ("", "in"))
     return tag("h3", "Each allocator over the best of each row") + tag("table", head + tag("tbody", "".join(body)))
@@ -172,12 +173,12 @@ def value_cell(line, allocator):
     return tag("td", escape(shown), "best" if worse == 1 else None, style=heat(worse), title=tip)
 
 
-def ratio_cells(line):
+def ratio_cells(line, limit=None):
     if not line.ratio:
         return [tag("td", "-"), tag("td"), tag("td", "", "left")]
     interval = f"95 %: {line.ratio.low:.2f} to {line.ratio.high:.2f}" if line.ratio.interval else "too few rounds"
     return [tag("td", f"{line.ratio.middle:.2f}", title=interval),
-            tag("td", charts.forest(line.ratio, charts.limit_of(line)), title=interval),
+            tag("td", charts.forest(line.ratio, limit), title=interval),
             tag("td", escape(line.best), "left")]
 
 
@@ -186,7 +187,8 @@ def rows(table):
     for line in table.lines:
         name = escape(line.samples.workload) + (" " + tag("span", escape(line.samples.row), "unit"))
         cells = [tag("td", name, "left"), tag("td", escape(line.metric or ""), "left unit")]
-        cells += [value_cell(line, allocator) for allocator in table.allocators] + ratio_cells(line)
+        cells += [value_cell(line, allocator) for allocator in table.allocators]
+        cells += ratio_cells(line, charts.limit_of(line))
         body.append(row(cells, "first-of" if line.samples.workload != before else None))
         before = line.samples.workload
     return tag("table", heads(["row", "figure"] + table.allocators + ["ratio", "1/4 to 4", "to"], LEFT_HEADS)
@@ -212,7 +214,8 @@ def memory_tables(table):
                 cells.append(tag("td", column.cell(line, allocator), "best" if worse == 1 else None, style=heat(worse)))
             body.append(row(cells + ratio_cells(line)))
         head = heads(["row"] + table.allocators + ["ratio", "1/4 to 4", "to"], LEFT_HEADS)
-        made.append(tag("h3", escape(column.title)) + tag("table", head + tag("tbody", "".join(body)), "rows"))
+        made.append(tag("h3", escape(column.title), "of-table"))
+        made.append(tag("table", head + tag("tbody", "".join(body)), "rows"))
     return "".join(made)
 
 
@@ -252,9 +255,9 @@ def charts_section(page, table, anchor, title, note, found):
 
 def speed_sections(page, table):
     page.add("groups", "Groups and their targets",
-             "Ratio: ours over the best other allocator of the row, the median of the paired ratios of all rounds; "
-             "below 1 we take less. Tied: the 95 % interval (bootstrap) reaches 1. The dashed line is the limit for each "
-             "row, the black mark the geometric mean.", groups(table))
+             "Ratio: ours over the best other allocator of the row, the median of the paired ratios of all "
+             "rounds; below 1 we take less. Tied: the 95 % interval (bootstrap) reaches 1. The dashed line is the limit "
+             "for each row, the black mark the geometric mean.", groups(table))
     page.add("claims", "What predecessors claimed",
              "Their figures come from other machines, so ratios to glibc are compared; where they gave time alone, "
              "glibc's own here says what the machine is worth.", claims(table))
@@ -282,8 +285,8 @@ def make(tables):
     for table in speed:
         speed_sections(page, table)
     for table in rest:
-        page.add("memory", "Memory", f"Medians. Colour: how much worse than the best of the row, {heat_scale()}.",
-                 memory_tables(table))
+        page.add("memory", "Memory", f"Medians. Colour: how much worse than the best of the row, {heat_scale()}. "
+                 + escape(memory.summary(table)), memory_tables(table))
     for table in (rest or speed):
         charts_section(page, table, "rss", "Memory over time",
                        "Resident memory in the first round, from the start of the process to its end.",

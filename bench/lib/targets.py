@@ -73,6 +73,8 @@ CLAIMS = [
           note="theirs with 20,000 blocks"),
 ]
 
+PEAK = 1.05  # of the best other's peak RSS, at most
+
 # Columns of the memory tables: title, metrics (the first that a row has), divisor, unit.
 MEMORY_COLUMNS = [
     ("Peak RSS", ["peak_rss", "run_peak_rss"], 1024, "MiB"),
