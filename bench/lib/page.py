@@ -256,8 +256,8 @@ def charts_section(page, table, anchor, title, note, found):
 def speed_sections(page, table):
     page.add("groups", "Groups and their targets",
              "Ratio: ours over the best other allocator of the row, the median of the paired ratios of all "
-             "rounds; below 1 we take less. Tied: the 95 % interval (bootstrap) reaches 1. The dashed line is the limit "
-             "for each row, the black mark the geometric mean.", groups(table))
+             "rounds; below 1 we take less. Tied: the 95 % interval (bootstrap) reaches 1. The dashed line is the "
+             "limit for each row, the black mark the geometric mean.", groups(table))
     page.add("claims", "What predecessors claimed",
              "Their figures come from other machines, so ratios to glibc are compared; where they gave time alone, "
              "glibc's own here says what the machine is worth.", claims(table))
