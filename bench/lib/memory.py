@@ -51,8 +51,8 @@ def summary(table):
     if not ratios:
         return ""
     over, below = sum(r > targets.PEAK for r in ratios), sum(r < 1 for r in ratios)
-    return (f"Peak RSS is more than {percent(targets.PEAK - 1)} above that of the best other in {over} of {len(ratios)} "
-            f"rows (target: none), and below it in {below} (target: most).")
+    return (f"Peak RSS is more than {percent(targets.PEAK - 1)} above that of the best other in {over} of "
+            f"{len(ratios)} rows (target: none), and below it in {below} (target: most).")
 
 
 def ratio(line):

@@ -80,7 +80,7 @@ MEMORY_COLUMNS = [
     ("Peak RSS", ["peak_rss", "run_peak_rss"], 1024, "MiB"),
     ("RSS at the end of the work", ["refilled_rss", "end_rss"], 1024, "MiB"),
     ("RSS when all is freed", ["freed_rss"], 1024, "MiB"),
-    ("RSS {settle:g} s after all is freed", ["settled_rss", "end_rss@freed"], 1024, "MiB"),
+    ("RSS {settle:g} s after all is freed", ["settled_rss", "end_rss@refilled_rss"], 1024, "MiB"),
     ("Page faults", ["minor_faults", "run_minor_faults"], 1000, "thousands"),
     ("Time", ["seconds", "run_wall_s"], 1, "s"),
 ]
