@@ -103,6 +103,8 @@ class Execution(threading.Thread):
 
     def kill(self):
         """Scripts end what they started when they are asked to."""
+        if self.process is None:
+            return
         for number, patience in ((signal.SIGTERM, GRACE), (signal.SIGKILL, None)):
             try:
                 os.killpg(self.process.pid, number)
