@@ -10,6 +10,7 @@
 #include "base/conf.h"
 #include "heap/limit.h"
 #include "heap/purge.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 enum {
@@ -210,7 +211,8 @@ static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at,
 	near__bits_set(chunk->used, at, pages);
 	near__bits_set(chunk->dirty, at, pages);
 	near__chunk_settle(heap, chunk, index);
-	near__regret_taken(&heap->regret, (size_t)(pages - dirty) * MAP_PAGE, near__conf.retain_max);
+	near__regret_taken(&heap->regret, near__heap_touched(chunk->node, (size_t)(pages - dirty) * MAP_PAGE),
+			   near__conf.retain_max);
 	return dirty;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/conf.h"
 #include "heap/purge.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 enum {

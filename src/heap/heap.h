@@ -129,8 +129,10 @@ struct chunk_heap {
 	size_t dirty_free; /* bytes of free pages that are dirty */
 	size_t given_back; /* bytes purged or unmapped so far */
 	struct regret regret;
-	unsigned density;  /* of 256 pages in use, so many are resident; sampled by who holds the purge lock */
-	uint32_t sampled;  /* the chunk looked at last */
+	/* Of 256 pages in use, and of 256 that are free and dirty, so many are resident; see retain.c. */
+	unsigned used_density, free_density;
+	uint32_t sampled;   /* the chunk looked at last; the purge lock's */
+	unsigned unsampled; /* runs that became free since; lossy */
 } ALIGNED(CACHE_LINE_PAIR);
 
 /* A node that memory is taken from; and how much, when it stood in for another (lossy counts). */

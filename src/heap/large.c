@@ -12,6 +12,7 @@
 #include "heap/extent.h"
 #include "heap/limit.h"
 #include "heap/purge.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 static struct span *span_at(uint32_t index)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Free pages back to the kernel, and how many of them a node may retain.
+ * Free pages back to the kernel.
  *
  * A run of a chunk that is being purged is marked as used, and noted in heap->lent; a span that is being purged is on no
  * list, and marked. So nobody is handed memory that is about to become zeros, and nobody waits for the kernel.
@@ -9,197 +9,12 @@
 #include "heap/purge.h"
 
 #include "base/conf.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 struct lock near__purge_lock;
 bool near__purger_survives;
 uint32_t near__purging_span;
-uint32_t near__heap_wishes;
-bool near__heap_decays;
-
-/* ---- how much may be retained ---------------------------------------------------------------------- */
-
-enum {
-	RETAIN_LEAST = 1 << 20,
-	REGRET_SHARE = 4, /* of what is given back, so much less may be retained the next time; of what is taken again, all */
-	USE_SHARE = 8,	  /* of what is in use and resident may be retained, without decay; */
-	USE_SHARE_DECAYS = 4,
-	DENSITY_ALL = 256,
-	SAMPLES = 4,
-	SHRINK_SHARE = 4,	/* of the objects that there were only one part in this many are left: so ask what caches hold */
-	SPARSE_LEAST = 2 << 20, /* bytes of holes in spans that are worth looking at, */
-	SPARSE_TIMES = 2,	/* when they are so many times what is in use */
-};
-
-/* What is in use and resident, as far as samples tell. */
-static size_t resident_part(const struct chunk_heap *heap, size_t bytes)
-{
-	unsigned density = load_relaxed(&heap->density);
-
-	return density ? bytes / DENSITY_ALL * density : bytes; /* 0: not sampled yet */
-}
-
-static size_t in_use(const struct chunk_heap *heap)
-{
-	size_t committed = load_relaxed(&heap->committed), free = load_relaxed(&heap->free_bytes);
-
-	return committed > free ? committed - free : 0;
-}
-
-static unsigned resident_used(const struct chunk *chunk)
-{
-	unsigned char resident[CHUNK_PAGES] = {0};
-	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), pages = 0;
-
-	near__os_residence((void *)chunk->base, CHUNK_BYTES, resident);
-	for (unsigned page = 0; page < CHUNK_PAGES; page++)
-		pages += (resident[page / grain] & 1) && load_relaxed(&chunk->used[page / 64]) >> (page % 64) & 1;
-	return pages;
-}
-
-void near__regret_given(struct regret *regret, size_t bytes)
-{
-	size_t regretted = load_relaxed(&regret->regretted);
-
-	store_relaxed(&regret->gone, load_relaxed(&regret->gone) + bytes);
-	store_relaxed(&regret->regretted, regretted - size_min(regretted, bytes / REGRET_SHARE));
-}
-
-void near__regret_taken(struct regret *regret, size_t bytes, size_t most)
-{
-	size_t gone = load_relaxed(&regret->gone), again = size_min(bytes, gone);
-
-	if (!again)
-		return;
-	store_relaxed(&regret->gone, gone - again);
-	store_relaxed(&regret->regretted, size_min(load_relaxed(&regret->regretted) + again, most));
-}
-
-size_t near__chunk_allowance(unsigned node)
-{
-	const struct chunk_heap *heap = &near__heap[node]->chunks;
-
-	if (!near__conf.decay_ms)
-		return near__conf.initial_pool;
-	if (load_relaxed(&near__heap_decays))
-		return near__conf.initial_pool + near__conf.retain_max +
-		       resident_part(heap, in_use(heap) / USE_SHARE_DECAYS);
-	return near__conf.initial_pool +
-	       size_min(near__conf.retain_max, RETAIN_LEAST + load_relaxed(&heap->regret.regretted)) +
-	       resident_part(heap, in_use(heap) / USE_SHARE);
-}
-
-size_t near__extent_allowance(unsigned node)
-{
-	if (!near__conf.decay_ms)
-		return 0;
-	if (load_relaxed(&near__heap_decays))
-		return near__conf.extent_cache;
-	return size_min(near__conf.extent_cache, load_relaxed(&near__heap[node]->extents.regret.regretted));
-}
-
-void near__heap_sample(unsigned node)
-{
-	struct chunk_heap *heap = &near__heap[node]->chunks;
-	uint32_t end = near__pool_end(&near__chunks), i = heap->sampled;
-	unsigned used = 0, resident = 0, density = load_relaxed(&heap->density);
-
-	for (unsigned n = 0, tries = 0; n < SAMPLES && tries < end; tries++) {
-		const struct chunk *chunk;
-
-		i = i + 1 < end ? i + 1 : 1;
-		chunk = near__pool_peek(&near__chunks, i);
-		if (!chunk || !load_acquire(&chunk->in_use) || chunk->node != node || load_relaxed(&chunk->free) > CHUNK_PAGES / 4)
-			continue;
-		resident += resident_used(chunk);
-		used += CHUNK_PAGES - load_relaxed(&chunk->free);
-		n++;
-	}
-	heap->sampled = i;
-	if (!used)
-		return;
-	used = (unsigned)size_min((size_t)resident * DENSITY_ALL / used, DENSITY_ALL);
-	store_relaxed(&heap->density, (unsigned)size_max(1, density ? (density * 3 + used) / 4 : used));
-}
-
-size_t near__heap_retained(unsigned node)
-{
-	return load_relaxed(&near__heap[node]->chunks.dirty_free) + load_relaxed(&near__heap[node]->extents.bytes);
-}
-
-static void wish(uint32_t bit)
-{
-	if (!(load_relaxed(&near__heap_wishes) & bit))
-		fetch_or_relaxed(&near__heap_wishes, bit);
-}
-
-void near__heap_wish(unsigned node)
-{
-	const struct heap *heap = near__heap[node];
-
-	if (load_relaxed(&heap->chunks.dirty_free) > near__chunk_allowance(node) ||
-	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node))
-		wish(HEAP_TOO_MUCH);
-}
-
-/* ---- huge pages ------------------------------------------------------------------------------------- */
-
-enum {
-	HUGE_USED = CHUNK_PAGES / 4 * 3,
-	HUGE_SHARE = 8,	 /* if of the pages in use in a chunk before not one part in this many is untouched */
-	HUGE_BACK = 4,	 /* so many chunks before: that one should be in use by now */
-	HUGE_SPLITS = 8192, /* chunks that may have got other pages again: each costs the kernel mappings */
-};
-
-/*
- * Bytes in use from which on chunks get huge pages. Where a hypervisor backs memory when it is first touched, a huge page
- * costs a multiple of its small ones at once, which pays in heaps whose use of the TLB shows.
- */
-size_t near__huge_least = 4 * GIB;
-static uint32_t splits;
-
-static unsigned used_pages(const struct chunk *chunk)
-{
-	return CHUNK_PAGES - load_relaxed(&chunk->free);
-}
-
-void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk)
-{
-	const struct chunk *before = chunk;
-
-	if (near__conf.thp != CONF_THP_AUTO || in_use(heap) < near__huge_least || load_relaxed(&splits) >= HUGE_SPLITS)
-		return;
-	for (unsigned i = 0; i < HUGE_BACK && before->sibling; i++)
-		before = pool_record(&near__chunks, before->sibling);
-	if (before == chunk || used_pages(before) < HUGE_USED ||
-	    resident_used(before) < used_pages(before) - used_pages(before) / HUGE_SHARE)
-		return;
-	chunk->huge = !near__os_huge((void *)chunk->base, CHUNK_BYTES, true);
-}
-
-/* Part of it was given back, and the kernel should not fill the hole. */
-static void split_huge(struct chunk *chunk)
-{
-	if (!chunk->huge || load_relaxed(&splits) >= HUGE_SPLITS)
-		return;
-	chunk->huge = false;
-	fetch_add_relaxed(&splits, 1u);
-	near__os_huge((void *)chunk->base, CHUNK_BYTES, false);
-}
-
-/* ---- what was taken and given ----------------------------------------------------------------------- */
-
-void near__heap_note_objects(unsigned node, size_t freed)
-{
-	struct heap *heap = near__heap[node];
-	size_t objects = fetch_sub_relaxed(&heap->object_bytes, freed) - freed, spans = load_relaxed(&heap->span_bytes);
-
-	if (load_relaxed(&near__heap_decays))
-		return;
-	if (unlikely(objects < load_relaxed(&heap->object_high) / SHRINK_SHARE) ||
-	    unlikely(spans > objects + size_max(SPARSE_LEAST, SPARSE_TIMES * objects)))
-		wish(HEAP_SPARSE);
-}
 
 /* ---- chunks ----------------------------------------------------------------------------------------- */
 
@@ -275,7 +90,7 @@ static size_t take_back(struct chunk_heap *heap, const struct lent *run, bool pu
 		bytes = (size_t)near__bits_count(chunk->dirty, run->at, run->pages) * MAP_PAGE;
 		near__bits_clear(chunk->dirty, run->at, run->pages);
 		store_relaxed(&heap->given_back, heap->given_back + bytes);
-		near__regret_given(&heap->regret, bytes);
+		near__regret_given(&heap->regret, near__heap_resident(chunk->node, bytes));
 	}
 	near__chunk_settle(heap, chunk, run->chunk);
 	compiler_barrier();
@@ -299,7 +114,7 @@ static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t mos
 		bytes += take_back(heap, &run, !give_back(start, (size_t)run.pages * MAP_PAGE));
 	}
 	if (bytes && load_relaxed(&chunk->free) < CHUNK_PAGES)
-		split_huge(chunk);
+		near__heap_split_huge(chunk);
 	return bytes;
 }
 
@@ -423,7 +238,7 @@ static size_t purge_span(struct span *span, uint32_t index, unsigned node, unsig
 		return 0;
 	bytes = purge_view(&view);
 	if (bytes && span->chunk)
-		split_huge(pool_record(&near__chunks, span->chunk));
+		near__heap_split_huge(pool_record(&near__chunks, span->chunk));
 	take_span_back(span, index);
 	return bytes;
 }

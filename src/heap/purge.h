@@ -19,34 +19,6 @@ extern bool near__purger_survives;
 /* The span that is being purged; 0: none. */
 extern uint32_t near__purging_span;
 
-/* ---- how much may be retained ---------------------------------------------------------------------- */
-
-enum heap_wish {
-	HEAP_TOO_MUCH = 1, /* more is retained than the allowance */
-	HEAP_SPARSE = 2,   /* spans are mostly holes: perhaps because of what caches hold */
-};
-
-/* Bits of enum heap_wish that some node has; whoever acts on one clears it first. */
-extern uint32_t near__heap_wishes;
-/* Somebody else gives back what was not used for a while, so that frees need not. */
-extern bool near__heap_decays;
-
-/* Bytes of dirty free pages, and of extents, that a node may retain; and what it does. */
-size_t near__chunk_allowance(unsigned node);
-size_t near__extent_allowance(unsigned node);
-size_t near__heap_retained(unsigned node);
-/* Memory was given back; memory that was not there is in use, and if that was given back before, so much, and up to `most`, may stay. */
-void near__regret_given(struct regret *regret, size_t bytes);
-void near__regret_taken(struct regret *regret, size_t bytes, size_t most);
-/* Some has become free, or an extent; some objects went back to their spans. */
-void near__heap_wish(unsigned node);
-void near__heap_note_objects(unsigned node, size_t freed);
-/* Gets a huge page for a new chunk, if the heap is large, and chunks made before it are dense. Under the chunk lock. */
-void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk);
-extern size_t near__huge_least;
-/* Looks at some chunks for how much of what is in use is resident. Under the purge lock. */
-void near__heap_sample(unsigned node);
-
 /* ---- under the purge lock -------------------------------------------------------------------------- */
 
 /*

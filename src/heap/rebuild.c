@@ -30,6 +30,7 @@ bool near__heap_start(unsigned node)
 		return false;
 	for (unsigned i = 0; i < sources; i++)
 		source[i].node = order[i];
+	near__heap[node]->chunks.used_density = near__heap[node]->chunks.free_density = 256; /* until samples were taken */
 	near__heap[node]->source = source;
 	store_release(&near__heap[node]->sources, sources);
 	return true;

@@ -9,6 +9,7 @@
  */
 #include "base/conf.h"
 #include "heap/purge.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 enum { REGION_FIRST = 64 << 20 };
@@ -141,10 +142,12 @@ static void show_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t in
 	near__chunk_settle(heap, chunk, index);
 }
 
-static void note_gone(struct chunk_heap *heap, size_t bytes)
+static void note_gone(struct chunk_heap *heap, const struct chunk *chunk)
 {
+	size_t bytes = chunk->dirty_free * (size_t)MAP_PAGE;
+
 	store_relaxed(&heap->given_back, heap->given_back + bytes);
-	near__regret_given(&heap->regret, bytes);
+	near__regret_given(&heap->regret, near__heap_resident(chunk->node, bytes));
 }
 
 /* An idle region, unlinked with its chunks; 0: there is none. Under the lock. */
@@ -159,7 +162,7 @@ static uint32_t unlink_idle(struct chunk_heap *heap, unsigned age)
 	*link = region_at(index)->next;
 	store_release(&region_at(index)->in_use, (uint8_t)false);
 	for (uint32_t chunk = region_at(index)->chunks; chunk; chunk = chunk_at(chunk)->sibling) {
-		note_gone(heap, chunk_at(chunk)->dirty_free * (size_t)MAP_PAGE);
+		note_gone(heap, chunk_at(chunk));
 		hide_chunk(heap, chunk_at(chunk));
 	}
 	heap->reserved -= region_at(index)->bytes - region_at(index)->carved;
@@ -261,7 +264,7 @@ static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t i
 		show_chunk(heap, chunk, index);
 		return false;
 	}
-	note_gone(heap, chunk->dirty_free * (size_t)MAP_PAGE);
+	note_gone(heap, chunk);
 	while (*link != index)
 		link = &chunk_at(*link)->sibling;
 	*link = chunk->sibling;

@@ -7,6 +7,7 @@
  * free. Objects come in address order from the fullest spans, so that the others drain.
  */
 #include "heap/purge.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 enum {

@@ -50,12 +50,13 @@ static void shift(unsigned node, uint64_t steps)
 static void give_back(unsigned node, size_t keep, size_t most)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
-	size_t dirty = near__heap_retained(node) - load_relaxed(&extents->bytes);
+	size_t pages = near__heap_retained(node) - load_relaxed(&extents->bytes);
 
 	if (near__heap_retained(node) > keep)
-		near__extent_trim(node, keep > dirty ? keep - dirty : 0, near__janitor_runs());
+		near__extent_trim(node, keep > pages ? keep - pages : 0, near__janitor_runs());
 	if (near__heap_retained(node) > keep)
-		near__chunk_purge(node, keep - size_min(keep, load_relaxed(&extents->bytes)), most, true);
+		near__chunk_purge(node, near__heap_dirt(node, keep - size_min(keep, load_relaxed(&extents->bytes))), most,
+				  true);
 }
 
 /* True: something is retained that will go in time. */
@@ -66,6 +67,7 @@ static bool step_nodes(uint64_t steps, size_t most)
 	for (unsigned node = 0; node < near__nodes; node++) {
 		size_t limit;
 
+		near__heap_sample(node);
 		shift(node, size_min(steps, STEPS));
 		limit = size_max(limit_of(node), near__conf.initial_pool);
 		if (near__heap_retained(node) > limit)
@@ -207,15 +209,15 @@ static void empty_caches(void)
 static void reduce(unsigned node)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
-	size_t allowance;
+	size_t most;
 
 	near__extent_trim(node, near__extent_allowance(node), near__janitor_runs());
 	near__heap_sample(node);
-	allowance = near__chunk_allowance(node);
-	if (load_relaxed(&heap->dirty_free) > allowance)
-		near__chunk_purge(node, allowance - allowance / 4, KEEP_ALL, false);
-	if (load_relaxed(&heap->dirty_free) > allowance) /* huge pages are kept whole, but not at any price */
-		near__chunk_purge(node, allowance, KEEP_ALL, true);
+	most = near__heap_dirt(node, near__chunk_allowance(node));
+	if (load_relaxed(&heap->dirty_free) > most)
+		near__chunk_purge(node, most - most / 4, KEEP_ALL, false);
+	if (load_relaxed(&heap->dirty_free) > most) /* huge pages are kept whole, but not at any price */
+		near__chunk_purge(node, most, KEEP_ALL, true);
 }
 
 void near__keep_fulfil(void)

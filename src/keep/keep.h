@@ -13,6 +13,7 @@
 
 #include "cache/cache.h"
 #include "heap/purge.h"
+#include "heap/retain.h"
 
 enum { KEEP_CALLS = 64 }; /* slow calls on a CPU between two looks at the clock */
 

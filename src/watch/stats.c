@@ -5,7 +5,7 @@
 
 #include "cache/cache.h"
 #include "heap/limit.h"
-#include "heap/purge.h"
+#include "heap/retain.h"
 #include "malloc/malloc.h"
 #include "meta/arena.h"
 

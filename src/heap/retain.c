@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/*
+ * How much free memory a node may retain, what of it is resident, and which chunks get huge pages.
+ *
+ * Programs touch a part of what they allocate, and what a page saw before it was freed is not known. So a few chunks are
+ * asked now and then (mincore): which share of the pages in use is resident, and which of the dirty free ones.
+ */
+#include "heap/retain.h"
+
+#include "base/conf.h"
+#include "os/os.h"
+
+uint32_t near__heap_wishes;
+bool near__heap_decays;
+
+enum {
+	RETAIN_LEAST = 1 << 20,
+	REGRET_SHARE = 4, /* of what is given back, so much less may be retained the next time; of what is taken again, all */
+	USE_SHARE = 8,	  /* of what is in use and resident may be retained, without decay; */
+	USE_SHARE_DECAYS = 4,
+	ALL = 256, /* densities are parts of it */
+	SAMPLES = 4,
+	SAMPLE_CALLS = 256, /* runs that become free until densities are looked at again, */
+	SAMPLE_DIRT = 8 << 20, /* if there is so much that may be resident */
+	SHRINK_SHARE = 4,	/* of the objects that there were only one part in this many are left: so ask what caches hold */
+	SPARSE_LEAST = 2 << 20, /* bytes of holes in spans that are worth looking at, */
+	SPARSE_TIMES = 2,	/* when they are so many times what is in use */
+};
+
+/* ---- what is resident ------------------------------------------------------------------------------- */
+
+static size_t part(const unsigned *density, size_t bytes)
+{
+	return bytes / ALL * load_relaxed(density);
+}
+
+static size_t in_use(const struct chunk_heap *heap)
+{
+	size_t committed = load_relaxed(&heap->committed), free = load_relaxed(&heap->free_bytes);
+
+	return committed > free ? committed - free : 0;
+}
+
+static unsigned used_pages(const struct chunk *chunk)
+{
+	return CHUNK_PAGES - load_relaxed(&chunk->free);
+}
+
+/* Adds to the counts what is resident of a chunk's pages: of those in use, and of those that are free and dirty. */
+static void count_resident(const struct chunk *chunk, unsigned *used, unsigned *dirty)
+{
+	unsigned char resident[CHUNK_PAGES] = {0};
+	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE);
+
+	near__os_residence((void *)chunk->base, CHUNK_BYTES, resident);
+	for (unsigned w = 0; w < CHUNK_WORDS; w++) {
+		uint64_t in_use = load_relaxed(&chunk->used[w]), there = 0;
+
+		for (unsigned i = 0; i < 64; i++)
+			there |= (uint64_t)(resident[(w * 64 + i) / grain] & 1) << i;
+		*used += (unsigned)__builtin_popcountll(there & in_use);
+		*dirty += (unsigned)__builtin_popcountll(there & load_relaxed(&chunk->dirty[w]) & ~in_use);
+	}
+}
+
+/* A quarter of what was seen now, three of what was before. */
+static void learn(unsigned *density, unsigned resident, unsigned pages)
+{
+	unsigned now = pages ? (unsigned)size_min((size_t)resident * ALL / pages, ALL) : 0;
+
+	if (pages)
+		store_relaxed(density, (load_relaxed(density) * 3 + now) / 4 + 1);
+}
+
+void near__heap_sample(unsigned node)
+{
+	struct chunk_heap *heap = &near__heap[node]->chunks;
+	uint32_t end = near__pool_end(&near__chunks), i = heap->sampled;
+	unsigned used = 0, used_resident = 0, dirty = 0, dirty_resident = 0;
+
+	for (unsigned n = 0, tries = 0; n < SAMPLES && tries < end; tries++) {
+		const struct chunk *chunk;
+
+		i = i + 1 < end ? i + 1 : 1;
+		chunk = near__pool_peek(&near__chunks, i);
+		if (!chunk || !load_acquire(&chunk->in_use) || chunk->node != node)
+			continue;
+		used += used_pages(chunk);
+		dirty += load_relaxed(&chunk->dirty_free);
+		count_resident(chunk, &used_resident, &dirty_resident);
+		n++;
+	}
+	heap->sampled = i;
+	learn(&heap->used_density, used_resident, used);
+	learn(&heap->free_density, dirty_resident, dirty);
+}
+
+/* ---- what may be -------------------------------------------------------------------------------------- */
+
+void near__regret_given(struct regret *regret, size_t bytes)
+{
+	size_t regretted = load_relaxed(&regret->regretted);
+
+	store_relaxed(&regret->gone, load_relaxed(&regret->gone) + bytes);
+	store_relaxed(&regret->regretted, regretted - size_min(regretted, bytes / REGRET_SHARE));
+}
+
+void near__regret_taken(struct regret *regret, size_t bytes, size_t most)
+{
+	size_t gone = load_relaxed(&regret->gone), again = size_min(bytes, gone);
+
+	if (!again)
+		return;
+	store_relaxed(&regret->gone, gone - again);
+	store_relaxed(&regret->regretted, size_min(load_relaxed(&regret->regretted) + again, most));
+}
+
+size_t near__heap_resident(unsigned node, size_t dirty)
+{
+	return part(&near__heap[node]->chunks.free_density, dirty);
+}
+
+size_t near__heap_touched(unsigned node, size_t taken)
+{
+	return part(&near__heap[node]->chunks.used_density, taken);
+}
+
+size_t near__heap_dirt(unsigned node, size_t resident)
+{
+	return resident / load_relaxed(&near__heap[node]->chunks.free_density) * ALL;
+}
+
+size_t near__chunk_allowance(unsigned node)
+{
+	const struct chunk_heap *heap = &near__heap[node]->chunks;
+	size_t used = part(&heap->used_density, in_use(heap));
+
+	if (!near__conf.decay_ms)
+		return near__conf.initial_pool;
+	if (load_relaxed(&near__heap_decays))
+		return near__conf.initial_pool + near__conf.retain_max + used / USE_SHARE_DECAYS;
+	return near__conf.initial_pool + used / USE_SHARE +
+	       size_min(near__conf.retain_max, RETAIN_LEAST + load_relaxed(&heap->regret.regretted));
+}
+
+size_t near__extent_allowance(unsigned node)
+{
+	if (!near__conf.decay_ms)
+		return 0;
+	if (load_relaxed(&near__heap_decays))
+		return near__conf.extent_cache;
+	return size_min(near__conf.extent_cache, load_relaxed(&near__heap[node]->extents.regret.regretted));
+}
+
+size_t near__heap_retained(unsigned node)
+{
+	return near__heap_resident(node, load_relaxed(&near__heap[node]->chunks.dirty_free)) +
+	       load_relaxed(&near__heap[node]->extents.bytes);
+}
+
+static void wish(uint32_t bit)
+{
+	if (!(load_relaxed(&near__heap_wishes) & bit))
+		fetch_or_relaxed(&near__heap_wishes, bit);
+}
+
+void near__heap_wish(unsigned node)
+{
+	struct heap *heap = near__heap[node];
+	size_t dirty = load_relaxed(&heap->chunks.dirty_free);
+	unsigned calls = load_relaxed(&heap->chunks.unsampled) + 1;
+
+	store_relaxed(&heap->chunks.unsampled, calls % SAMPLE_CALLS);
+	if (near__heap_resident(node, dirty) > near__chunk_allowance(node) ||
+	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node) ||
+	    (calls == SAMPLE_CALLS && dirty > SAMPLE_DIRT))
+		wish(HEAP_TOO_MUCH);
+}
+
+void near__heap_note_objects(unsigned node, size_t freed)
+{
+	struct heap *heap = near__heap[node];
+	size_t objects = fetch_sub_relaxed(&heap->object_bytes, freed) - freed, spans = load_relaxed(&heap->span_bytes);
+
+	if (load_relaxed(&near__heap_decays))
+		return;
+	if (unlikely(objects < load_relaxed(&heap->object_high) / SHRINK_SHARE) ||
+	    unlikely(spans > objects + size_max(SPARSE_LEAST, SPARSE_TIMES * objects)))
+		wish(HEAP_SPARSE);
+}
+
+/* ---- huge pages --------------------------------------------------------------------------------------- */
+
+enum {
+	HUGE_USED = CHUNK_PAGES / 4 * 3,
+	HUGE_SHARE = 8,	    /* if of the pages in use in a chunk before not one part in this many is untouched */
+	HUGE_BACK = 4,	    /* so many chunks before: that one should be in use by now */
+	HUGE_SPLITS = 8192, /* chunks that may have got other pages again: each costs the kernel mappings */
+};
+
+/*
+ * Bytes in use from which on chunks get huge pages. Where a hypervisor backs memory when it is first touched, a huge page
+ * costs a multiple of its small ones at once, which pays in heaps whose use of the TLB shows.
+ */
+size_t near__huge_least = 4 * GIB;
+static uint32_t splits;
+
+static bool is_dense(const struct chunk *chunk)
+{
+	unsigned used = 0, dirty = 0;
+
+	if (used_pages(chunk) < HUGE_USED)
+		return false;
+	count_resident(chunk, &used, &dirty);
+	return used >= used_pages(chunk) - used_pages(chunk) / HUGE_SHARE;
+}
+
+void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk)
+{
+	const struct chunk *before = chunk;
+
+	if (near__conf.thp != CONF_THP_AUTO || in_use(heap) < near__huge_least || load_relaxed(&splits) >= HUGE_SPLITS)
+		return;
+	for (unsigned i = 0; i < HUGE_BACK && before->sibling; i++)
+		before = pool_record(&near__chunks, before->sibling);
+	if (before != chunk && is_dense(before))
+		chunk->huge = !near__os_huge((void *)chunk->base, CHUNK_BYTES, true);
+}
+
+void near__heap_split_huge(struct chunk *chunk)
+{
+	if (!chunk->huge || load_relaxed(&splits) >= HUGE_SPLITS)
+		return;
+	chunk->huge = false;
+	fetch_add_relaxed(&splits, 1u);
+	near__os_huge((void *)chunk->base, CHUNK_BYTES, false);
+}

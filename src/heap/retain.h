@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* How much free memory a node may retain, and which chunks get huge pages. */
+#ifndef NEAR_HEAP_RETAIN_H
+#define NEAR_HEAP_RETAIN_H
+
+#include "heap/heap.h"
+
+enum heap_wish {
+	HEAP_TOO_MUCH = 1, /* more is retained than the allowance; or it is time to ask what is resident of it */
+	HEAP_SPARSE = 2,   /* spans are mostly holes: perhaps because of what caches hold */
+};
+
+/* Bits of enum heap_wish that some node has; whoever acts on one clears it first. */
+extern uint32_t near__heap_wishes;
+/* Somebody else gives back what was not used for a while, so that frees need not. */
+extern bool near__heap_decays;
+
+/* Some pages have become free, or an extent; some objects went back to their spans. */
+void near__heap_wish(unsigned node);
+void near__heap_note_objects(unsigned node, size_t freed);
+
+/* Bytes of resident free pages, and of extents, that a node may retain; and what it does, of both. */
+size_t near__chunk_allowance(unsigned node);
+size_t near__extent_allowance(unsigned node);
+size_t near__heap_retained(unsigned node);
+
+/* Memory was given back; memory is in use that was not there, and if that was given back before, so much may stay. */
+void near__regret_given(struct regret *regret, size_t bytes);
+void near__regret_taken(struct regret *regret, size_t bytes, size_t most);
+
+/* What of dirty free pages is resident, as far as samples tell; what of pages that are taken will be; */
+size_t near__heap_resident(unsigned node, size_t dirty);
+size_t near__heap_touched(unsigned node, size_t taken);
+/* and the other way round: how many bytes of dirty free pages hold so many that are resident. */
+size_t near__heap_dirt(unsigned node, size_t resident);
+/* Takes samples. Under the purge lock. */
+void near__heap_sample(unsigned node);
+
+/* Gets a huge page for a new chunk, if the heap is large, and chunks made before it are dense. Under the chunk lock. */
+void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk);
+extern size_t near__huge_least;
+/* A part of the chunk was given back, and the kernel should not fill the hole. */
+void near__heap_split_huge(struct chunk *chunk);
+
+#endif
