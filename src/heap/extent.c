@@ -80,8 +80,12 @@ static uint32_t neighbour(unsigned node, uintptr_t edge, uintptr_t inside)
 	uint32_t index = near__pagemap_span(inside);
 	const struct span *span = index ? span_at(index) : NULL;
 
-	/* Only an extent of this list stands still under its lock; of others any field may be anything. */
-	if (!span || load_acquire(&span->state) != SPAN_EXTENT || span->node != node)
+	/*
+	 * Only an extent of this list stands still under its lock; of others any field may be anything, and is another's
+	 * by the time it is read. So the state is asked twice: a record goes from node to node through other states.
+	 */
+	if (!span || load_acquire(&span->state) != SPAN_EXTENT || load_acquire(&span->node) != node ||
+	    load_relaxed(&span->state) != SPAN_EXTENT)
 		return 0;
 	return span->start == edge || end_of(span) == edge ? index : 0;
 }
@@ -191,6 +195,11 @@ static void keep_mapping(uint32_t index)
 	lock_release(&list->lock);
 }
 
+static bool is_too_much(const struct extent_list *list, size_t keep)
+{
+	return load_relaxed(&list->bytes) > keep || load_relaxed(&list->count) > EXTENTS_MOST;
+}
+
 void near__extent_give(uint32_t index)
 {
 	unsigned node = span_at(index)->node;
@@ -203,32 +212,46 @@ void near__extent_give(uint32_t index)
 		return;
 	}
 	keep_mapping(index);
-	if (load_relaxed(&near__heap[node]->extents.bytes) > near__conf.extent_cache)
+	if (is_too_much(&near__heap[node]->extents, near__conf.extent_cache))
 		near__extent_trim(node, near__conf.extent_cache, false);
 	near__heap_wish(node);
 }
 
-/* The oldest, or so much of its end that just `keep` bytes stay. */
+/* So much of an extent's end that just `keep` bytes stay; 0: that is all of it. */
+static uint32_t take_end(struct extent_list *list, uint32_t index, size_t keep)
+{
+	struct span *span = span_at(index);
+	size_t much = round_up(list->bytes - size_min(keep, list->bytes), near__os_page_size);
+	uint32_t end;
+
+	much = size_max(much, PIECE_LEAST);
+	if (list->bytes <= keep || much > span->bytes - PIECE_LEAST) /* there are too many; a crumb would stay */
+		return 0;
+	mark_ends(span, 0);
+	end = cut(span, span->bytes - much);
+	mark_ends(span, index);
+	if (end)
+		store_relaxed(&list->bytes, list->bytes - much);
+	return end;
+}
+
+/* The oldest or, if that is enough, its end. */
 static uint32_t oldest(struct extent_list *list, size_t keep)
 {
-	uint32_t index = 0, rest = 0;
+	uint32_t index = 0, end = 0;
 
 	if (!lock_acquire(&list->lock))
 		return 0;
-	if (list->last && (list->bytes > keep || list->count > EXTENTS_MOST)) {
-		struct span *span = span_at(index = list->last);
-		size_t much = round_up(list->bytes - size_min(keep, list->bytes), near__os_page_size);
-
-		unlink_extent(list, span);
-		if (much >= PIECE_LEAST && much < span->bytes)
-			rest = cut(span, span->bytes - much);
-		if (rest)
-			link_extent(list, span, index);
-		else
-			store_release(&span->state, (uint32_t)SPAN_HELD);
+	if (list->last && is_too_much(list, keep)) {
+		index = list->last;
+		end = take_end(list, index, keep);
+		if (!end) {
+			unlink_extent(list, span_at(index));
+			store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
+		}
 	}
 	lock_release(&list->lock);
-	return rest ? rest : index;
+	return end ? end : index;
 }
 
 size_t near__extent_trim(unsigned node, size_t keep, bool wait)
