@@ -69,6 +69,7 @@ struct depot {
 	struct shelf full[CLASSES + 1];
 	struct shelf empty;
 	struct stack cold ALIGNED(CACHE_LINE_PAIR); /* empty ones whose memory was given back */
+	uint32_t stuck;				    /* empty ones of which it could not be, when last tried; the purge lock's */
 	uint64_t bytes ALIGNED(CACHE_LINE);	    /* capacity worth of all full magazines */
 };
 

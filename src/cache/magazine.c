@@ -232,10 +232,12 @@ static bool purge_page_of(uint32_t index)
 
 size_t near__depot_chill(unsigned node, uint32_t most)
 {
+	struct depot *depot = near__depot[node];
 	struct stack hand = {0};
 	size_t bytes = 0;
 	uint32_t index;
 
+	depot->stuck = 0;
 	for (; most && (index = take_empty(node)); most--) {
 		mark(index, IN_HAND);
 		near__stack_push(&hand, &near__magazines, index);
@@ -243,10 +245,12 @@ size_t near__depot_chill(unsigned node, uint32_t most)
 	while ((index = near__stack_pop(&hand, &near__magazines))) {
 		if (is_marked(index) && purge_page_of(index))
 			bytes += near__os_page_size;
-		if (is_marked(index))
+		if (is_marked(index)) {
 			near__magazine_give((uintptr_t)pool_record(&near__magazines, index), node);
-		else
-			near__stack_push(&near__depot[node]->cold, &near__magazines, index);
+			depot->stuck++;
+		} else {
+			near__stack_push(&depot->cold, &near__magazines, index);
+		}
 	}
 	return bytes;
 }
@@ -287,6 +291,7 @@ size_t near__depot_look(unsigned node, unsigned look, bool *left)
 	}
 	surplus = surplus_of(&depot->empty, look);
 	if (surplus)
-		near__depot_chill(node, surplus);
+		near__depot_chill(node, surplus + depot->stuck);
+	*left |= load_relaxed(&depot->empty.held) > depot->stuck;
 	return bytes;
 }

@@ -46,17 +46,18 @@ static void shift(unsigned node, uint64_t steps)
 	backlog[0] = now > before && before <= SIZE_MAX / 2 ? now - before : 0;
 }
 
-/* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. */
-static void give_back(unsigned node, size_t keep, size_t most)
+/* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. False: it was more than `most`. */
+static bool give_back(unsigned node, size_t keep, size_t most, bool split)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
-	size_t pages = near__heap_retained(node) - load_relaxed(&extents->bytes);
+	size_t pages = near__heap_retained(node) - load_relaxed(&extents->bytes), purged = 0;
 
 	if (near__heap_retained(node) > keep)
 		near__extent_trim(node, keep > pages ? keep - pages : 0, near__janitor_runs());
 	if (near__heap_retained(node) > keep)
-		near__chunk_purge(node, near__heap_dirt(node, keep - size_min(keep, load_relaxed(&extents->bytes))), most,
-				  true);
+		purged = near__chunk_purge(node, near__heap_dirt(node, keep - size_min(keep, load_relaxed(&extents->bytes))),
+					   most, split);
+	return purged < most;
 }
 
 /* True: something is retained that will go in time. */
@@ -71,7 +72,7 @@ static bool step_nodes(uint64_t steps, size_t most)
 		shift(node, size_min(steps, STEPS));
 		limit = size_max(limit_of(node), near__conf.initial_pool);
 		if (near__heap_retained(node) > limit)
-			give_back(node, limit, most);
+			left |= !give_back(node, limit, most, true);
 		decay.seen[node] = near__heap_retained(node);
 		left |= limit > near__conf.initial_pool;
 	}
