@@ -13,25 +13,24 @@
 Test(binding, a_region_is_bound_once_and_its_chunks_never)
 {
 	struct region *region;
-	uintptr_t base;
 
 	start(false);
 	for (unsigned node = 0; node < 2; node++) {
-		cr_assert(near__region_carve(&near__heap[node]->chunks, node, &base));
+		cr_assert_not_null(unit_carve(node));
 		region = region_of(node);
 		cr_assert_eq(bindings_of(region->base, region->bytes), 1);
 		cr_assert(binding_is(bindings_made - 1, region->base, region->bytes, MPOL_PREFERRED,
 				     node ? SECOND : FIRST, 0) ||
 			  bindings[bindings_made - 1].start != region->base);
 		while (region->carved < region->bytes)
-			cr_assert(near__region_carve(&near__heap[node]->chunks, node, &base));
+			cr_assert_not_null(unit_carve(node));
 		cr_assert_eq(bindings_of(region->base, region->bytes), 1, "chunks need no more");
-		cr_assert(near__region_carve(&near__heap[node]->chunks, node, &base));
+		cr_assert_not_null(unit_carve(node));
 		cr_assert_neq(region_of(node), region);
 		cr_assert_eq(bindings_of(region_of(node)->base, region_of(node)->bytes), 1);
 	}
 	for (unsigned node = 0; node < 2; node++) {
-		for (region = region_of(node); region; region = region->next) {
+		for (region = region_of(node); region; region = region_or_null(region->next)) {
 			unsigned i = 0;
 
 			while (i < bindings_made && bindings[i].start != region->base)
@@ -150,17 +149,16 @@ Test(binding, what_is_early_is_moved)
 
 Test(binding, all_early_regions_are_moved)
 {
-	uintptr_t base;
 	unsigned before;
 
 	for (unsigned chunk = 0; chunk < 100; chunk++)
-		cr_assert(near__region_carve(&near__heap[0]->chunks, 0, &base));
-	cr_assert_not_null(region_of(0)->next->next);
+		cr_assert_not_null(unit_carve(0));
+	cr_assert_not_null(region_or_null(region_or_null(region_of(0)->next)->next));
 	start(false);
 	before = bindings_made;
 	near__region_bind(0);
 	cr_assert_eq(bindings_made, before + 3);
-	for (const struct region *region = region_of(0); region; region = region->next)
+	for (const struct region *region = region_of(0); region; region = region_or_null(region->next))
 		cr_assert_eq(bindings_of(region->base, region->bytes), 1);
 }
 

@@ -35,7 +35,7 @@ static inline void expect_right(void)
 
 static inline struct region *region_of(unsigned node)
 {
-	return near__heap[node]->chunks.regions;
+	return region_or_null(near__heap[node]->chunks.regions);
 }
 
 static inline struct span *span_at(const void *block)

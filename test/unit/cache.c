@@ -38,12 +38,8 @@ static unsigned magazines_idle(void)
 {
 	unsigned n = 0;
 
-	for (unsigned node = 0; node < near__nodes; node++) {
-		uint32_t index = stack_top(&near__depot[node]->empty.stack);
-
-		for (; index; index = pool_slot(&near__magazines, index)->next)
-			n++;
-	}
+	for (unsigned node = 0; node < near__nodes; node++)
+		n += stack_length(&near__depot[node]->empty.stack) + stack_length(&near__depot[node]->cold);
 	return n;
 }
 
@@ -198,6 +194,7 @@ Test(cache, a_stubbed_cpu_is_served_without_its_table, .timeout = 30)
 
 	unit_mode(NEAR_MODE_RSEQ);
 	table = unit_pinned_table();
+	near__drain_lock.word = STRANGER;
 	CPU_BASE[table->cpu] = LOCAL_BASE[table->cpu] = near__stub->bins;
 	for (unsigned i = 0; i < 1000; i++)
 		held[i] = take(64);
@@ -207,6 +204,7 @@ Test(cache, a_stubbed_cpu_is_served_without_its_table, .timeout = 30)
 		cr_assert(table->bins[bin].cursor == NIL_CURSOR && table->bins[bin].spare == SPARE_NONE);
 	cr_assert_eq(table->charged, 0);
 	near__table_publish(table);
+	near__drain_lock.word = 0;
 	expect_all_home();
 }
 

@@ -233,22 +233,25 @@ Test(chunk, a_thread_that_holds_the_lock_is_refused)
 Test(region, chunks_are_carved_from_the_bottom)
 {
 	struct chunk_heap *heap = &near__heap[0]->chunks;
-	uintptr_t base, last = 0;
+	uintptr_t last = 0;
 
 	for (int i = 0; i < 32; i++) { /* the first region */
-		cr_assert(near__region_carve(heap, 0, &base));
-		cr_assert_eq(base % CHUNK_BYTES, 0);
-		cr_assert(!i || base == last + CHUNK_BYTES);
-		last = base;
-		*(char *)base = 1;
-		*(char *)(base + CHUNK_BYTES - 1) = 1;
+		const struct chunk *chunk = unit_carve(0);
+
+		cr_assert_not_null(chunk);
+		cr_assert_eq(chunk->base % CHUNK_BYTES, 0);
+		cr_assert_eq(chunk->region, heap->regions);
+		cr_assert(!i || chunk->base == last + CHUNK_BYTES);
+		last = chunk->base;
+		*(char *)last = 1;
+		*(char *)(last + CHUNK_BYTES - 1) = 1;
 	}
-	cr_assert_null(heap->regions->next);
+	cr_assert_eq(region_or_null(heap->regions)->next, 0);
 	cr_assert_eq(heap->reserved, 64 * MIB);
-	cr_assert(near__region_carve(heap, 0, &base));
-	cr_assert_not_null(heap->regions->next);
+	cr_assert_not_null(unit_carve(0));
+	cr_assert_neq(region_or_null(heap->regions)->next, 0);
 	cr_assert_eq(heap->reserved, 128 * MIB);
 	for (int i = 0; i < 32; i++)
-		cr_assert(near__region_carve(heap, 0, &base));
+		cr_assert_not_null(unit_carve(0));
 	cr_assert_eq(heap->reserved, 256 * MIB, "regions grow geometrically");
 }

@@ -181,7 +181,7 @@ Test(conf, later_sources_win_and_are_named)
 		near__text_add(&text, "\n");
 		keys++;
 	}
-	cr_assert_eq(keys, 13);
+	cr_assert_eq(keys, 22);
 	cr_assert(strstr(all, "depot_cache:2048 (second)\n"), "%s", all);
 	cr_assert(strstr(all, "rseq:off (first)\n"), "%s", all);
 	cr_assert(strstr(all, "foreign:abort (default)\n"), "%s", all);

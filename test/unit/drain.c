@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* cache/drain: tables emptied, given back, left alone when the fence is refused, and mended after fork. */
-#include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
-
 #include "heap_check.h"
 #include "malloc/malloc.h"
+#include "refuse.h"
 #include "unit.h"
 
 static struct cpu_table *table;
@@ -42,9 +36,10 @@ static bool is_published(const struct cpu_table *t)
 
 TEST_IN_BOTH_MODES(drain, empties_the_tables_and_gives_them_back)
 {
-	uint64_t drains = near__drains;
+	uint64_t drains;
 
 	fill_bins();
+	drains = near__drains;
 	cr_assert_not(is_empty(table));
 	cr_assert_gt(near__drain_all(), 0);
 	cr_assert(is_empty(table));
@@ -87,20 +82,6 @@ Test(drain, before_start_up_has_ended)
 	cr_assert_eq(near__drain_all(), 0);
 }
 
-static void refuse_membarrier(void)
-{
-	struct sock_filter code[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog program = {.len = ARRAY_LEN(code), .filter = code};
-
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
-		cr_skip_test("no seccomp filters here");
-}
-
 Test(drain, a_refused_fence_leaves_the_table_untouched)
 {
 	size_t bytes = near__table_bins() * sizeof(struct bin);
@@ -109,7 +90,7 @@ Test(drain, a_refused_fence_leaves_the_table_untouched)
 	unit_mode(NEAR_MODE_RSEQ);
 	fill_bins();
 	memcpy(before, table->bins, bytes);
-	refuse_membarrier();
+	refuse_call(SYS_membarrier);
 	cr_assert_eq(near__drain_all(), 0);
 	cr_assert(!memcmp(before, table->bins, bytes));
 	cr_assert(is_published(table));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * All invariants of a node's heap, checked by one thread that is alone. Each function returns NULL or what is wrong.
+ * All invariants of a node's heap and depot, checked by one thread that is alone. Each function returns NULL or what is
+ * wrong.
  *
  * `strict`: nothing is in anybody's hands. Otherwise, as in the child of a fork, spans may be missing from their
  * lists and pages may be marked as used that no span owns, but what is linked must be right.
@@ -9,7 +10,7 @@
 #ifndef NEAR_TEST_HEAP_CHECK_H
 #define NEAR_TEST_HEAP_CHECK_H
 
-#include "heap/heap.h"
+#include "cache/cache.h"
 
 #define WRONG_UNLESS(condition)            \
 	do {                               \
@@ -25,6 +26,11 @@ static inline struct span *span_or_null(uint32_t index)
 static inline struct chunk *chunk_or_null(uint32_t index)
 {
 	return index < near__pool_end(&near__chunks) ? near__pool_peek(&near__chunks, index) : NULL;
+}
+
+static inline struct region *region_or_null(uint32_t index)
+{
+	return index && index < near__pool_end(&near__regions) ? near__pool_peek(&near__regions, index) : NULL;
 }
 
 /* ---- spans ---------------------------------------------------------------------------------------- */
@@ -96,6 +102,25 @@ static inline const char *list_wrong(unsigned node, unsigned class, bool strict)
 	return NULL;
 }
 
+/* What the heap counts of its spans and objects. */
+static inline const char *span_sums_wrong(unsigned node)
+{
+	size_t spans = 0, objects = 0;
+
+	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++) {
+		const struct span *span = span_or_null(i);
+
+		if (!span || span->state != SPAN_OBJECTS || span->node != node)
+			continue;
+		WRONG_UNLESS(!span->purging);
+		spans += span->bytes;
+		objects += (size_t)span->used * near__class[span->class].bytes;
+	}
+	WRONG_UNLESS(near__heap[node]->span_bytes == spans);
+	WRONG_UNLESS(near__heap[node]->object_bytes == objects);
+	return NULL;
+}
+
 /* ---- chunks --------------------------------------------------------------------------------------- */
 
 static inline unsigned expected_bucket(unsigned pages)
@@ -113,15 +138,17 @@ static inline unsigned expected_bucket(unsigned pages)
 
 static inline const char *runs_wrong(const struct chunk *chunk)
 {
-	unsigned longest = 0, run = 0, free_pages = 0;
+	unsigned longest = 0, run = 0, free_pages = 0, dirty_free = 0;
 
 	for (unsigned page = 0; page < CHUNK_PAGES; page++) {
 		run = bit_test(chunk->used, page) ? 0 : run + 1;
 		free_pages += run > 0;
 		longest = run > longest ? run : longest;
 		WRONG_UNLESS(!bit_test(chunk->used, page) || bit_test(chunk->dirty, page));
+		dirty_free += !bit_test(chunk->used, page) && bit_test(chunk->dirty, page);
 	}
 	WRONG_UNLESS(chunk->free == free_pages);
+	WRONG_UNLESS(chunk->dirty_free == dirty_free);
 	WRONG_UNLESS(chunk->longest == longest);
 	WRONG_UNLESS(!longest || chunk->bucket == expected_bucket(longest));
 	WRONG_UNLESS(!(chunk->base & (CHUNK_BYTES - 1)));
@@ -173,7 +200,7 @@ static inline const char *chunks_wrong(unsigned node, bool strict)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
 	uint32_t listed = 0, with_room = 0;
-	size_t dirty = 0;
+	size_t committed = 0, free_bytes = 0, dirty = 0;
 	const char *wrong = NULL;
 
 	for (unsigned bucket = 0; bucket < CHUNK_BUCKETS && !wrong; bucket++)
@@ -184,22 +211,90 @@ static inline const char *chunks_wrong(unsigned node, bool strict)
 		if (!chunk || !chunk->in_use || chunk->node != node)
 			continue;
 		with_room += chunk->longest > 0;
-		for (unsigned w = 0; w < CHUNK_WORDS; w++)
-			dirty += (size_t)__builtin_popcountll(chunk->dirty[w] & ~chunk->used[w]) * MAP_PAGE;
+		committed += CHUNK_BYTES;
+		free_bytes += (size_t)chunk->free * MAP_PAGE;
+		dirty += (size_t)chunk->dirty_free * MAP_PAGE;
 		wrong = runs_wrong(chunk);
 		wrong = wrong ? wrong : owners_wrong(chunk, i, strict);
 	}
 	if (wrong)
 		return wrong;
 	WRONG_UNLESS(listed == with_room);
+	WRONG_UNLESS(heap->committed == committed);
+	WRONG_UNLESS(heap->free_bytes == free_bytes);
 	WRONG_UNLESS(heap->dirty_free == dirty);
+	WRONG_UNLESS(!strict || !heap->lent.pages);
 	WRONG_UNLESS(!heap->lock.word);
+	return NULL;
+}
+
+/* ---- regions -------------------------------------------------------------------------------------- */
+
+/* Its chunks: all there, each inside, counted as busy or not. */
+static inline const char *region_wrong(const struct region *region, uint32_t index, uint32_t *chunks)
+{
+	uint32_t busy = 0;
+	size_t bytes = 0;
+
+	WRONG_UNLESS(region->carved <= region->bytes && region->carved % CHUNK_BYTES == 0);
+	for (uint32_t i = region->chunks; i; i = chunk_or_null(i)->sibling) {
+		const struct chunk *chunk = chunk_or_null(i);
+
+		WRONG_UNLESS(chunk && chunk->in_use && chunk->region == index && chunk->node == region->node);
+		WRONG_UNLESS(chunk->base >= region->base && chunk->base - region->base < region->carved);
+		WRONG_UNLESS(++*chunks < near__pool_end(&near__chunks)); /* no ring */
+		busy += chunk->free < CHUNK_PAGES;
+		bytes += CHUNK_BYTES;
+	}
+	WRONG_UNLESS(region->busy == busy);
+	WRONG_UNLESS(bytes == region->carved || region->holes);
+	return NULL;
+}
+
+static inline const char *regions_wrong(unsigned node, bool strict)
+{
+	const struct chunk_heap *heap = &near__heap[node]->chunks;
+	uint32_t chunks = 0, in_list = 0, in_use = 0;
+	size_t uncarved = 0;
+
+	for (uint32_t i = heap->regions; i; i = region_or_null(i)->next) {
+		const struct region *region = region_or_null(i);
+		const char *wrong;
+
+		WRONG_UNLESS(region && region->in_use && region->node == node);
+		WRONG_UNLESS(++in_list < near__pool_end(&near__regions)); /* no ring */
+		WRONG_UNLESS(i == heap->regions || region->carved == region->bytes); /* only the newest has room */
+		uncarved += region->bytes - region->carved;
+		wrong = region_wrong(region, i, &chunks);
+		if (wrong)
+			return wrong;
+	}
+	for (uint32_t i = 1; i < near__pool_end(&near__regions); i++) {
+		const struct region *region = region_or_null(i);
+
+		in_use += region && region->in_use && region->node == node;
+	}
+	WRONG_UNLESS(in_list == in_use);
+	WRONG_UNLESS(!strict || chunks * (size_t)CHUNK_BYTES == heap->committed);
+	WRONG_UNLESS(!strict || heap->reserved == heap->committed + uncarved);
 	return NULL;
 }
 
 /* ---- extents -------------------------------------------------------------------------------------- */
 
-static inline const char *extents_wrong(unsigned node)
+/* An extent whose neighbour is one too. */
+static inline bool begins_extent(uintptr_t address, unsigned node)
+{
+	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++) {
+		const struct span *span = span_or_null(i);
+
+		if (span && span->state == SPAN_EXTENT && span->node == node && span->start == address)
+			return true;
+	}
+	return false;
+}
+
+static inline const char *extents_wrong(unsigned node, bool strict)
 {
 	const struct extent_list *list = &near__heap[node]->extents;
 	uint32_t before = 0, count = 0, marked = 0;
@@ -209,7 +304,10 @@ static inline const char *extents_wrong(unsigned node)
 		const struct span *span = span_or_null(i);
 
 		WRONG_UNLESS(span && span->state == SPAN_EXTENT && span->node == node && span->prev == before);
-		WRONG_UNLESS(near__pagemap_span(span->start) == 0);
+		WRONG_UNLESS(near__pagemap_span(span->start) == i);
+		WRONG_UNLESS(near__pagemap_span(span->start + span->bytes - 1) == i);
+		WRONG_UNLESS(pagemap_slot(span->start) == 0 && pagemap_slot(span->start + span->bytes - 1) == 0);
+		WRONG_UNLESS(!strict || !begins_extent(span->start + span->bytes, node));
 		WRONG_UNLESS(++count < near__pool_end(&near__spans)); /* no ring */
 		bytes += span->bytes;
 	}
@@ -225,13 +323,48 @@ static inline const char *extents_wrong(unsigned node)
 	return NULL;
 }
 
+/* ---- depots --------------------------------------------------------------------------------------- */
+
+static inline uint32_t stack_length(const struct stack *stack)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = stack_top(stack); i; i = pool_slot(&near__magazines, i)->next)
+		n++;
+	return n;
+}
+
+static inline const char *depot_wrong(unsigned node)
+{
+	const struct depot *depot = near__depot[node];
+	uint64_t bytes = 0;
+
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		const struct shelf *shelf = &depot->full[class];
+
+		for (uint32_t i = stack_top(&shelf->stack); i; i = pool_slot(&near__magazines, i)->next)
+			bytes += (uint64_t)pool_slot(&near__magazines, i)->capacity * near__class[class].bytes;
+		WRONG_UNLESS(shelf->held == stack_length(&shelf->stack));
+		WRONG_UNLESS(shelf->least <= shelf->held);
+	}
+	WRONG_UNLESS(depot->bytes == bytes);
+	WRONG_UNLESS(depot->empty.held == stack_length(&depot->empty.stack));
+	WRONG_UNLESS(depot->empty.least <= depot->empty.held);
+	return NULL;
+}
+
 static inline const char *heap_wrong(unsigned node, bool strict)
 {
 	const char *wrong = chunks_wrong(node, strict);
 
-	wrong = wrong ? wrong : extents_wrong(node);
+	wrong = wrong ? wrong : regions_wrong(node, strict);
+	wrong = wrong ? wrong : extents_wrong(node, strict);
 	for (unsigned class = 1; class <= CLASSES && !wrong; class ++)
 		wrong = list_wrong(node, class, strict);
+	if (!wrong && strict)
+		wrong = span_sums_wrong(node);
+	if (!wrong && strict && near__depot[node])
+		wrong = depot_wrong(node);
 	return wrong;
 }
 

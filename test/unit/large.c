@@ -1,59 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* heap/large: runs, mappings and kept extents; best fit, bounds, resizing, misuse. */
-#include "base/conf.h"
-#include "heap_check.h"
-#include "os/os.h"
-#include "unit.h"
-
-static struct span *span_of(const void *block)
-{
-	struct span *span = span_or_null(near__pagemap_span((uintptr_t)block));
-
-	cr_assert_not_null(span);
-	cr_assert_eq(span->start, (uintptr_t)block);
-	return span;
-}
-
-static char *alloc(size_t size, size_t align)
-{
-	bool zeroed;
-	char *block = near__large_alloc(size, align, 0, &zeroed);
-
-	cr_assert_not_null(block);
-	cr_assert_eq((uintptr_t)block % size_max(align, MAP_PAGE), 0);
-	cr_assert_geq(span_of(block)->bytes, size);
-	cr_assert_eq(pagemap_slot((uintptr_t)block), 0);
-	for (size_t i = 0; zeroed && i < size; i += 512)
-		cr_assert_eq(block[i], 0);
-	memset(block, 0x77, size_min(size, 3 * MIB));
-	block[size - 1] = 0x77;
-	return block;
-}
-
-static bool release(const void *block)
-{
-	uint32_t index = near__pagemap_span((uintptr_t)block);
-
-	return index && near__large_free(pool_record(&near__spans, index), index);
-}
-
-static char *resize(const char *block, size_t size)
-{
-	return near__large_resize(span_of(block), near__pagemap_span((uintptr_t)block), size);
-}
-
-static void expect_right(void)
-{
-	const char *wrong = heap_wrong(0, true);
-
-	cr_assert_null(wrong, "%s", wrong);
-}
-
-static struct extent_list *extents(void)
-{
-	return &near__heap[0]->extents;
-}
+/* heap/large: runs and mappings, resizing, misuse. */
+#include "blocks.h"
 
 Test(large, sizes_are_whole_pages)
 {
@@ -108,80 +56,6 @@ Test(large, no_memory_is_told)
 	cr_assert_null(near__large_alloc((size_t)PTRDIFF_MAX - MIB, 16, 0, &zeroed));
 	cr_assert_null(near__large_alloc(SIZE_MAX, 16, 0, &zeroed));
 	cr_assert_null(near__large_alloc(2 * MIB, (size_t)1 << 62, 0, &zeroed));
-	expect_right();
-}
-
-/* ---- extents -------------------------------------------------------------------------------------- */
-
-Test(extents, the_best_fit_is_taken)
-{
-	char *a = alloc(20 * MIB, 16), *b = alloc(17 * MIB, 16), *c = alloc(18 * MIB, 16);
-
-	cr_assert(release(a) && release(b) && release(c));
-	cr_assert_eq(extents()->count, 3);
-	cr_assert_eq(extents()->bytes, 55 * MIB);
-	cr_assert_eq(alloc(17 * MIB + 5, 16), c);
-	cr_assert_eq(alloc(17 * MIB, 16), b);
-	cr_assert_eq(extents()->count, 1);
-	cr_assert_neq(alloc(17 * MIB, 16), a, "20 MiB would waste more than an eighth");
-	cr_assert_eq(alloc(19 * MIB, 16), a);
-	expect_right();
-}
-
-Test(extents, kept_ones_are_aligned_as_asked)
-{
-	char *block = alloc(4 * MIB, 16), *aligned;
-
-	cr_assert(release(block));
-	aligned = alloc(4 * MIB, 32 * MIB);
-	cr_assert(((uintptr_t)block % (32 * MIB) == 0) == (aligned == block));
-}
-
-Test(extents, are_bounded_in_bytes_oldest_first)
-{
-	char *blocks[12];
-
-	near__conf.extent_cache = 16 * MIB;
-	for (int i = 0; i < 12; i++)
-		blocks[i] = alloc(2 * MIB, 16);
-	for (int i = 0; i < 12; i++) {
-		cr_assert(release(blocks[i]));
-		cr_assert_leq(extents()->bytes, 16 * MIB);
-		expect_right();
-	}
-	cr_assert_eq(extents()->count, 8);
-	cr_assert_eq(span_or_null(extents()->last)->start, (uintptr_t)blocks[4], "0 to 3 went");
-	cr_assert_eq(near__extent_trim(0, 6 * MIB, true), 10 * MIB);
-	cr_assert_eq(extents()->count, 3);
-	cr_assert_eq(near__extent_trim(0, 0, true), 6 * MIB);
-	cr_assert_eq(near__extent_trim(0, 0, true), 0);
-	expect_right();
-}
-
-Test(extents, one_larger_than_the_bound_is_unmapped)
-{
-	char *block;
-
-	near__conf.extent_cache = 4 * MIB;
-	block = alloc(5 * MIB, 16);
-	cr_assert(release(block));
-	cr_assert_eq(extents()->count, 0);
-	expect_right();
-}
-
-Test(extents, are_bounded_in_number)
-{
-	static char *blocks[300];
-
-	near__conf.extent_cache = GIB;
-	for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
-		bool zeroed;
-
-		blocks[i] = near__large_alloc(RUN_LARGEST + 1, 16, 0, &zeroed);
-	}
-	for (size_t i = 0; i < ARRAY_LEN(blocks); i++)
-		cr_assert(release(blocks[i]));
-	cr_assert_eq(extents()->count, 256);
 	expect_right();
 }
 

@@ -19,12 +19,7 @@ static uintptr_t filled(unsigned node, unsigned class, unsigned n)
 
 static unsigned empties(unsigned node)
 {
-	uint32_t index = stack_top(&near__depot[node]->empty.stack);
-	unsigned n = 0;
-
-	for (; index; index = pool_slot(&near__magazines, index)->next)
-		n++;
-	return n;
+	return stack_length(&near__depot[node]->empty.stack);
 }
 
 Test(magazine, prepare_zeroes_the_slot_below_the_lowest)
@@ -113,7 +108,7 @@ Test(depot, beyond_its_bound_objects_go_home)
 {
 	unsigned bin = bin_of(0, CLASS);
 
-	near__conf.depot_cache = 3 * 63 * BYTES;
+	near__depot_budget = 3 * 63 * BYTES;
 	for (unsigned i = 0; i < 8; i++)
 		near__depot_push(bin, filled(0, CLASS, 63));
 	cr_assert_eq(near__depot[0]->bytes, 3 * 63 * BYTES);
@@ -125,9 +120,21 @@ Test(depot, beyond_its_bound_objects_go_home)
 		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED);
 }
 
+/* Objects that the program has, for the depot to hold as many. */
+static void use(unsigned node, size_t bytes)
+{
+	void *object;
+
+	for (; bytes; bytes -= CLASS_LARGEST)
+		cr_assert_eq(near__span_take(node, CLASSES, &object, 1), 1);
+}
+
 Test(depot, trim_takes_all_classes_of_the_node_alone)
 {
 	unit_two_nodes();
+	near__depot_budget = 64 * MIB;
+	use(0, 64 * MIB);
+	use(1, 64 * MIB);
 	for (unsigned class = 1; class <= CLASSES; class ++) {
 		near__depot_push(bin_of(0, class), filled(0, class, 1));
 		near__depot_push(bin_of(1, class), filled(1, class, 1));
@@ -149,7 +156,7 @@ Test(depot, a_refused_flush_keeps_the_magazine, .timeout = 10)
 	struct lock *lock = &near__heap[0]->spans[CLASS].lock;
 
 	cr_assert(lock_acquire(lock));
-	near__conf.depot_cache = 0;
+	near__depot_budget = 0;
 	near__depot_push(bin, cursor);
 	cr_assert_eq(near__depot_trim(0), 0);
 	lock_release(lock);

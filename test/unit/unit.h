@@ -152,6 +152,16 @@ static inline size_t unit_look(void)
 	return near__drain_idle(1, &(bool){false});
 }
 
+/* A chunk of a node's regions, whose record stands alone; NULL: none can be had. */
+static inline struct chunk *unit_carve(unsigned node)
+{
+	uint32_t index = near__pool_take(&near__chunks, node);
+
+	if (!index || !near__region_carve(&near__heap[node]->chunks, node, index))
+		return NULL;
+	return pool_record(&near__chunks, index);
+}
+
 /* A lock word that names a thread which does not exist. */
 #define STRANGER 0x00dead02u
 
