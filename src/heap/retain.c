@@ -35,7 +35,7 @@ static size_t part(const unsigned *density, size_t bytes)
 	return bytes / ALL * load_relaxed(density);
 }
 
-static size_t in_use(const struct chunk_heap *heap)
+size_t near__heap_in_use(const struct chunk_heap *heap)
 {
 	size_t committed = load_relaxed(&heap->committed), free = load_relaxed(&heap->free_bytes);
 
@@ -64,13 +64,11 @@ static void count_resident(const struct chunk *chunk, unsigned *used, unsigned *
 	}
 }
 
-/* A quarter of what was seen now, three of what was before. */
-static void learn(unsigned *density, unsigned resident, unsigned pages)
+/* A quarter of what was seen now, three of what was before; never nothing. */
+static void learn(unsigned *density, size_t resident, size_t pages)
 {
-	unsigned now = pages ? (unsigned)size_min((size_t)resident * ALL / pages, ALL) : 0;
-
 	if (pages)
-		store_relaxed(density, (load_relaxed(density) * 3 + now) / 4 + 1);
+		store_relaxed(density, (unsigned)size_min((load_relaxed(density) * 3 + resident * ALL / pages) / 4 + 1, ALL));
 }
 
 void near__heap_sample(unsigned node)
@@ -134,7 +132,7 @@ size_t near__heap_dirt(unsigned node, size_t resident)
 size_t near__chunk_allowance(unsigned node)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
-	size_t used = part(&heap->used_density, in_use(heap));
+	size_t used = part(&heap->used_density, near__heap_in_use(heap));
 
 	if (!near__conf.decay_ms)
 		return near__conf.initial_pool;
@@ -220,7 +218,8 @@ void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk)
 {
 	const struct chunk *before = chunk;
 
-	if (near__conf.thp != CONF_THP_AUTO || in_use(heap) < near__huge_least || load_relaxed(&splits) >= HUGE_SPLITS)
+	if (near__conf.thp != CONF_THP_AUTO || near__heap_in_use(heap) < near__huge_least ||
+	    load_relaxed(&splits) >= HUGE_SPLITS)
 		return;
 	for (unsigned i = 0; i < HUGE_BACK && before->sibling; i++)
 		before = pool_record(&near__chunks, before->sibling);

@@ -151,6 +151,7 @@ static void free_every_other_run(void)
 
 		runs[i] = near__large_alloc(RUN, 16, 0, &zeroed);
 		cr_assert_not_null(runs[i]);
+		memset(runs[i], 1, RUN);
 	}
 	for (unsigned i = 0; i < 2 * RUNS; i += 2) {
 		uint32_t index = near__pagemap_span((uintptr_t)runs[i]);
@@ -192,8 +193,10 @@ Test(decay, each_step_decays_for_itself)
 	size_t all = 0;
 
 	near__conf.decay_ms = PERIOD;
-	for (unsigned i = 0; i < 2 * RUNS; i++)
+	for (unsigned i = 0; i < 2 * RUNS; i++) {
 		runs[i] = near__large_alloc(RUN, 16, 0, &(bool){false});
+		memset(runs[i], 1, RUN);
+	}
 	after(0);
 	for (unsigned step = 0; step < RUNS / EACH; step++) {
 		size_t limit = 0;

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <sys/resource.h>
 
+#include "heap/retain.h"
 #include "traffic.h"
 
 static void *held[1000];
