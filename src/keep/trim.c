@@ -43,11 +43,17 @@ static size_t trim(size_t keep, bool wait)
 	return bytes + (given_back() - before);
 }
 
+/* Who has it may be waiting for walkers. */
+static bool lock_purge(void)
+{
+	return near__walk_inside() ? lock_try(&near__purge_lock) : lock_acquire(&near__purge_lock);
+}
+
 size_t near__trim(size_t keep)
 {
 	size_t bytes;
 
-	if (!lock_acquire(&near__purge_lock))
+	if (!lock_purge())
 		return 0;
 	bytes = trim(keep, true);
 	lock_release(&near__purge_lock);
@@ -77,7 +83,7 @@ static bool is_hopeless(size_t size)
 
 bool near__trim_for(size_t size)
 {
-	if (is_hopeless(size) || !lock_acquire(&near__purge_lock))
+	if (is_hopeless(size) || !lock_purge())
 		return false;
 	trim(0, false);
 	for (unsigned node = 0; node < near__nodes; node++)

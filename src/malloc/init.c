@@ -161,7 +161,7 @@ static bool holds_a_lock(void)
 void near__after_fork(void)
 {
 	near__lock_forget_others();
-	near__rcu_after_fork();
+	near__walk_after_fork();
 	near__janitor_after_fork();
 	near__cache_after_fork();
 	near__heap_after_fork();

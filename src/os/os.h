@@ -219,8 +219,12 @@ void near__walk_begin(void);
 void near__walk_end(void);
 /* No walker is inside that could have seen what was hidden before the call. Never waits. */
 bool near__walk_none(void);
-/* The same, after waiting for those that are. Not from malloc or free. False: that cannot be known. */
+/* The same, after waiting for those that are. Not from malloc or free. False: that cannot be known, or we are one. */
 bool near__walk_left(void);
+/* Whether the calling thread is a walker, for whom somebody may be waiting. */
+bool near__walk_inside(void);
+/* In the child of a fork: those that did not come along have left. */
+void near__walk_after_fork(void);
 
 /* ---- rcu.c or no-rcu.c, for walk.c ------------------------------------------------------------------ */
 

@@ -1,36 +1,75 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Walkers, and those who unmap. The count tells at once that there is nobody to wait for; liburcu does the waiting.
+ * Walkers, and those who unmap. A list of the walking threads tells at once whether there is somebody to wait for;
+ * liburcu does the waiting.
  *
- * Edge: W0, the fetch-add of a walker that comes, and W1, the fence of who has hidden something and now unmaps it, are
- * both of sequential consistency: either the walker is seen, or the walker sees that it was hidden.
+ * Edge: W0, the fence of a walker that comes, and W1, that of who has hidden something and now unmaps it, are both of
+ * sequential consistency: either the walker is seen, or the walker sees that it was hidden.
  */
-#include "base/atomic.h"
+#include "base/lock.h"
+#include "os/kernel.h"
 #include "os/os.h"
 
-static long walkers;
+enum { WALKERS_MOST = 32 };
+
+static uint32_t walkers[WALKERS_MOST]; /* as in locks, one for each walk; 0: none */
+
+static bool replace(uint32_t one, uint32_t other)
+{
+	for (unsigned i = 0; i < WALKERS_MOST; i++) {
+		uint32_t seen = one;
+
+		if (load_relaxed(&walkers[i]) == one && cas_acq_rel(&walkers[i], &seen, other))
+			return true;
+	}
+	return false;
+}
 
 void near__walk_begin(void)
 {
 	near__rcu_load();
-	fetch_add_seq_cst(&walkers, 1l); /* W0 */
+	while (!replace(0, lock_self())) /* more walks at once than there should be */
+		KERNEL(SYS_sched_yield);
+	fence_seq_cst(); /* W0 */
 	near__rcu_read_lock();
 }
 
 void near__walk_end(void)
 {
 	near__rcu_read_unlock();
-	fetch_sub_seq_cst(&walkers, 1l);
+	replace(lock_self(), 0);
 }
 
 bool near__walk_none(void)
 {
+	uint32_t any = 0;
+
 	fence_seq_cst(); /* W1 */
-	return load_acquire(&walkers) == 0;
+	for (unsigned i = 0; i < WALKERS_MOST; i++)
+		any |= load_acquire(&walkers[i]);
+	return !any;
+}
+
+bool near__walk_inside(void)
+{
+	bool inside = false;
+
+	for (unsigned i = 0; i < WALKERS_MOST; i++)
+		inside |= load_relaxed(&walkers[i]) == lock_self();
+	return inside;
 }
 
 bool near__walk_left(void)
 {
-	return near__walk_none() || near__rcu_synchronize();
+	return near__walk_none() || (!near__walk_inside() && near__rcu_synchronize());
+}
+
+void near__walk_after_fork(void)
+{
+	for (unsigned i = 0; i < WALKERS_MOST; i++) {
+		if (!lock_is_survivors(&(struct lock){walkers[i]}))
+			store_relaxed(&walkers[i], 0u);
+	}
+	near__rcu_after_fork();
 }
