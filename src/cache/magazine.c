@@ -287,7 +287,7 @@ size_t near__depot_look(unsigned node, unsigned look, bool *left)
 	for (unsigned class = 1; class <= CLASSES; class++) {
 		surplus = surplus_of(&depot->full[class], look);
 		bytes += surplus ? flush_full(bin_of(node, class), surplus) : 0;
-		*left |= load_relaxed(&depot->full[class].held) != 0;
+		*left |= stack_top(&depot->full[class].stack) != 0;
 	}
 	surplus = surplus_of(&depot->empty, look);
 	if (surplus)

@@ -411,8 +411,8 @@ void near__chunk_rebuild(unsigned node)
 		if (!chunk || !chunk->in_use || chunk->node != node)
 			continue;
 		chunk->free = chunk->dirty_free = 0;
-		near__region_count(chunk->region, true); /* busy until it is settled */
 		near__chunk_settle(heap, chunk, i);
 		heap->committed += CHUNK_BYTES;
+		heap->reserved += CHUNK_BYTES;
 	}
 }

@@ -100,8 +100,10 @@ struct region {
 	uint16_t node;
 	uint8_t in_use;
 	uint8_t holes; /* chunks of it were unmapped, and others may live there */
-	uint8_t age;   /* looks since it was busy */
+	uint8_t age;   /* looks since it was busy; REGION_REFUSED: the kernel would not unmap it then */
 };
+
+enum { REGION_REFUSED = UINT8_MAX };
 
 /* A run of free pages that is out of circulation, marked as used, while it is given back without the lock. */
 struct lent {

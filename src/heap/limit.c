@@ -4,6 +4,7 @@
 #include "heap/limit.h"
 
 #include "base/conf.h"
+#include "heap/retain.h"
 #include "meta/arena.h"
 #include "near/malloc.h"
 
@@ -25,8 +26,8 @@ size_t near__limit_footprint(void)
 	for (unsigned node = 0; node < near__nodes; node++) {
 		const struct chunk_heap *heap = &near__heap[node]->chunks;
 
-		bytes += load_relaxed(&heap->committed) - load_relaxed(&heap->free_bytes) +
-			 load_relaxed(&heap->dirty_free) + load_relaxed(&near__heap[node]->extents.bytes);
+		bytes += near__heap_in_use(heap) + load_relaxed(&heap->dirty_free) +
+			 load_relaxed(&near__heap[node]->extents.bytes);
 	}
 	return bytes;
 }

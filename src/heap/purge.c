@@ -23,7 +23,7 @@ static int give_back(void *start, size_t bytes)
 	return near__conf.purge == CONF_PURGE_FREE ? near__os_purge_lazily(start, bytes) : near__os_purge(start, bytes);
 }
 
-static bool may_wait(void)
+bool near__purge_may_wait(void)
 {
 	return !near__os_holds_a_lock || !near__os_holds_a_lock();
 }
@@ -139,7 +139,7 @@ size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split)
 	uint32_t end = near__pool_end(&near__chunks);
 	size_t bytes = 0;
 
-	if (!may_wait())
+	if (!near__purge_may_wait())
 		return 0;
 	for (enum pick pick = PICK_EMPTY; pick < PICKS; pick++) {
 		for (uint32_t i = 1; i < end && bytes < most && load_relaxed(&heap->dirty_free) > keep; i++) {
@@ -253,7 +253,7 @@ static struct span *objects_at(uint32_t index)
 /* Under numa_strict nobody would claim what is handed out there again. */
 static bool may_purge_spans(void)
 {
-	return !near__topology.strict && may_wait();
+	return !near__topology.strict && near__purge_may_wait();
 }
 
 size_t near__span_purge(unsigned node, unsigned age)

@@ -7,6 +7,8 @@
  * A region goes when nothing of it is used. It is unlinked with its chunks under the lock, and unmapped without it when
  * all walkers that may still read it have left.
  */
+#include <errno.h>
+
 #include "base/conf.h"
 #include "heap/purge.h"
 #include "heap/retain.h"
@@ -102,7 +104,7 @@ void near__region_huge(void)
 
 bool near__region_carve(struct chunk_heap *heap, unsigned node, uint32_t chunk)
 {
-	/* Only the newest can have room: a region is left for good when it is full. */
+	/* Only the newest is asked: a region is left for good when it is full. */
 	uint32_t index = has_room(heap->regions) ? heap->regions : reserve(heap, node);
 
 	return index && carve_from(index, chunk);
@@ -150,12 +152,18 @@ static void note_gone(struct chunk_heap *heap, const struct chunk *chunk)
 	near__regret_given(&heap->regret, near__heap_resident(chunk->node, bytes));
 }
 
+/* What the kernel has refused once is tried again when it was used, or when somebody insists. */
+static bool is_idle(const struct region *region, unsigned age)
+{
+	return !region->busy && region->age >= age && (!age || region->age != REGION_REFUSED);
+}
+
 /* An idle region, unlinked with its chunks; 0: there is none. Under the lock. */
 static uint32_t unlink_idle(struct chunk_heap *heap, unsigned age)
 {
 	uint32_t *link = &heap->regions, index;
 
-	while ((index = *link) && (region_at(index)->busy || region_at(index)->age < age))
+	while ((index = *link) && !is_idle(region_at(index), age))
 		link = &region_at(index)->next;
 	if (!index)
 		return 0;
@@ -169,34 +177,35 @@ static uint32_t unlink_idle(struct chunk_heap *heap, unsigned age)
 	return index;
 }
 
-/* Chunk by chunk where there are holes: in those others may live. */
-static int unmap_region(const struct region *region)
+/* The record of its newest chunk, which is unmapped. */
+static void forget_chunk(struct region *region)
 {
-	int error = 0;
+	uint32_t chunk = region->chunks;
 
+	region->chunks = chunk_at(chunk)->sibling;
+	near__pool_give(&near__chunks, chunk);
+}
+
+/* Chunk by chunk where there are holes, in which others may live. On failure those that are gone are not its any more. */
+static int unmap_region(struct region *region)
+{
 	if (!region->holes)
 		return near__os_unmap((void *)region->base, region->bytes);
-	for (uint32_t chunk = region->chunks; chunk && !error; chunk = chunk_at(chunk)->sibling)
-		error = near__os_unmap((void *)chunk_at(chunk)->base, CHUNK_BYTES);
-	if (!error && region->carved < region->bytes)
-		error = near__os_unmap((void *)(region->base + region->carved), region->bytes - region->carved);
-	return error;
-}
-
-/* All is unmapped but the records. */
-static void forget_region(uint32_t index)
-{
-	uint32_t next;
-
-	for (uint32_t chunk = region_at(index)->chunks; chunk; chunk = next) {
-		next = chunk_at(chunk)->sibling;
-		near__pool_give(&near__chunks, chunk);
+	if (region->carved < region->bytes) {
+		if (near__os_unmap((void *)(region->base + region->carved), region->bytes - region->carved))
+			return ENOMEM;
+		region->bytes = region->carved;
 	}
-	near__pool_give(&near__regions, index);
+	while (region->chunks) {
+		if (near__os_unmap((void *)chunk_at(region->chunks)->base, CHUNK_BYTES))
+			return ENOMEM;
+		forget_chunk(region);
+	}
+	return 0;
 }
 
-/* The kernel's limit of mappings: it stays, empty and without its memory. */
-static void keep_region(struct chunk_heap *heap, uint32_t index)
+/* There are walkers, or the kernel refuses (its limit of mappings): it stays, empty and without its memory. */
+static void keep_region(struct chunk_heap *heap, uint32_t index, bool refused)
 {
 	struct region *region = region_at(index);
 
@@ -208,11 +217,10 @@ static void keep_region(struct chunk_heap *heap, uint32_t index)
 		return;
 	for (uint32_t chunk = region->chunks; chunk; chunk = chunk_at(chunk)->sibling)
 		show_chunk(heap, chunk_at(chunk), chunk);
-	/* Behind the newest, which alone may have room. */
-	region->carved = region->bytes;
-	region->age = 0;
+	heap->reserved += region->bytes - region->carved;
+	region->age = refused ? REGION_REFUSED : 0;
 	store_release(&region->in_use, (uint8_t)true);
-	region->next = heap->regions ? region_at(heap->regions)->next : 0;
+	region->next = heap->regions ? region_at(heap->regions)->next : 0; /* not the newest if there is one by now */
 	*(heap->regions ? &region_at(heap->regions)->next : &heap->regions) = index;
 	lock_release(&heap->lock);
 }
@@ -226,8 +234,11 @@ void near__region_look(unsigned node, bool *left)
 	for (uint32_t i = heap->regions; i; i = region_at(i)->next) {
 		struct region *region = region_at(i);
 
-		*left |= !region->busy;
-		region->age = region->busy ? 0 : region->age == UINT8_MAX ? UINT8_MAX : (uint8_t)(region->age + 1);
+		if (region->busy)
+			region->age = 0;
+		else if (region->age < REGION_REFUSED - 1)
+			region->age++;
+		*left |= !region->busy && region->age != REGION_REFUSED;
 	}
 	lock_release(&heap->lock);
 }
@@ -238,17 +249,24 @@ size_t near__region_release(unsigned node, unsigned age, bool wait)
 	size_t bytes = 0;
 	uint32_t index;
 
-	while (lock_acquire(&heap->lock)) {
+	while (near__purge_may_wait() && lock_acquire(&heap->lock)) {
+		size_t size;
+		bool left;
+
 		index = unlink_idle(heap, age);
 		lock_release(&heap->lock);
 		if (!index)
 			break;
-		if (!(wait ? near__walk_left() : near__walk_none()) || unmap_region(region_at(index))) {
-			keep_region(heap, index);
+		size = region_at(index)->bytes;
+		left = wait ? near__walk_left() : near__walk_none();
+		if (!left || unmap_region(region_at(index))) {
+			keep_region(heap, index, left);
 			break;
 		}
-		bytes += region_at(index)->bytes;
-		forget_region(index);
+		bytes += size;
+		while (region_at(index)->chunks)
+			forget_chunk(region_at(index));
+		near__pool_give(&near__regions, index);
 	}
 	return bytes;
 }
@@ -295,18 +313,42 @@ void near__chunk_release(unsigned node)
 
 /* ---- the child of a fork ---------------------------------------------------------------------------- */
 
+/* Their chunks anew: one may have been on its way in or out, and then others may live in its place. */
+static void relink_chunks(unsigned node)
+{
+	uint32_t regions = near__pool_end(&near__regions), chunks = near__pool_end(&near__chunks);
+
+	for (uint32_t i = 1; i < chunks; i++) {
+		struct chunk *chunk = near__pool_peek(&near__chunks, i);
+
+		if (!chunk || !chunk->in_use || chunk->node != node)
+			continue;
+		chunk->sibling = region_at(chunk->region)->chunks;
+		region_at(chunk->region)->chunks = i;
+		region_at(chunk->region)->busy++; /* until it is settled */
+	}
+	for (uint32_t i = 1; i < regions; i++) {
+		struct region *region = near__pool_peek(&near__regions, i);
+
+		if (region && region->in_use && region->node == node)
+			region->holes |= region->busy * (size_t)CHUNK_BYTES != region->carved;
+	}
+}
+
 void near__region_rebuild(struct chunk_heap *heap, unsigned node)
 {
 	uint32_t end = near__pool_end(&near__regions);
 
 	heap->regions = 0;
+	heap->reserved = 0;
 	for (uint32_t i = 1; i < end; i++) {
 		struct region *region = near__pool_peek(&near__regions, i);
 
 		if (!region || !region->in_use || region->node != node)
 			continue;
-		region->busy = 0;
-		/* The newest, which alone may have room, goes first. */
+		region->busy = region->chunks = 0;
+		heap->reserved += region->bytes - region->carved;
+		/* One with room goes first. */
 		if (heap->regions && !has_room(i)) {
 			region->next = region_at(heap->regions)->next;
 			region_at(heap->regions)->next = i;
@@ -315,4 +357,5 @@ void near__region_rebuild(struct chunk_heap *heap, unsigned node)
 			heap->regions = i;
 		}
 	}
+	relink_chunks(node);
 }

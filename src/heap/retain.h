@@ -20,6 +20,8 @@ extern bool near__heap_decays;
 void near__heap_wish(unsigned node);
 void near__heap_note_objects(unsigned node, size_t freed);
 
+/* Bytes of chunks that are not free. */
+size_t near__heap_in_use(const struct chunk_heap *heap);
 /* Bytes of resident free pages, and of extents, that a node may retain; and what it does, of both. */
 size_t near__chunk_allowance(unsigned node);
 size_t near__extent_allowance(unsigned node);

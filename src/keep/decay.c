@@ -47,7 +47,7 @@ static void shift(unsigned node, uint64_t steps)
 }
 
 /* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. False: it was more than `most`. */
-static bool give_back(unsigned node, size_t keep, size_t most, bool split)
+static bool give_back(unsigned node, size_t keep, size_t most)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
 	size_t pages = near__heap_retained(node) - load_relaxed(&extents->bytes), purged = 0;
@@ -56,7 +56,7 @@ static bool give_back(unsigned node, size_t keep, size_t most, bool split)
 		near__extent_trim(node, keep > pages ? keep - pages : 0, near__janitor_runs());
 	if (near__heap_retained(node) > keep)
 		purged = near__chunk_purge(node, near__heap_dirt(node, keep - size_min(keep, load_relaxed(&extents->bytes))),
-					   most, split);
+					   most, true);
 	return purged < most;
 }
 
@@ -72,7 +72,7 @@ static bool step_nodes(uint64_t steps, size_t most)
 		shift(node, size_min(steps, STEPS));
 		limit = size_max(limit_of(node), near__conf.initial_pool);
 		if (near__heap_retained(node) > limit)
-			left |= !give_back(node, limit, most, true);
+			left |= !give_back(node, limit, most);
 		decay.seen[node] = near__heap_retained(node);
 		left |= limit > near__conf.initial_pool;
 	}

@@ -263,7 +263,6 @@ static inline const char *regions_wrong(unsigned node, bool strict)
 
 		WRONG_UNLESS(region && region->in_use && region->node == node);
 		WRONG_UNLESS(++in_list < near__pool_end(&near__regions)); /* no ring */
-		WRONG_UNLESS(i == heap->regions || region->carved == region->bytes); /* only the newest has room */
 		uncarved += region->bytes - region->carved;
 		wrong = region_wrong(region, i, &chunks);
 		if (wrong)
