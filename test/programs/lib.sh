@@ -19,31 +19,10 @@ export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 near=$(realpath -e -- "${NEAR_LIB:?must be the absolute path of the library}") || exit 2
 program=$(basename "$0" .sh)
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/near-$program.XXXXXX") || exit 2
-tmp=$(realpath "$tmp")
-chmod 755 "$tmp"
+. "${BASH_SOURCE[0]%/*}/../processes.sh"
 
-mode=glibc conf='' dir=$tmp
-limit=120		# seconds for one program
+mode=glibc dir=$tmp
 failed=0
-servers=()
-
-finish() {
-	local status=$? pid
-
-	trap - EXIT
-	for pid in "${servers[@]}" $(jobs -pr); do
-		stop "$pid"
-	done >/dev/null 2>&1
-	if [[ ${NEAR_KEEP:-} ]]; then
-		echo "kept $tmp" >&2
-	else
-		rm -rf "$tmp"
-	fi
-	exit "$status"
-}
-trap finish EXIT
-trap 'exit 130' INT TERM HUP
 
 # --- results ---------------------------------------------------------------
 
@@ -133,104 +112,7 @@ need() {
 	done
 }
 
-# --- running ---------------------------------------------------------------
-
-# The environment of a program under the library, as words for env(1).
-near_env() {
-	environment=(env LD_PRELOAD="$near")
-	[[ $conf ]] && environment+=(NEARMALLOC_CONF="$conf")
-	return 0
-}
-
-# Starts a command under the library, bounded in time; its pid is in $!.
-launch() {
-	near_env
-	timeout -k 5 "$limit" "${environment[@]}" "$@" <&0 &
-}
-
-# As launch, and waits. (In the background, for bash runs no trap meanwhile.)
-near() {
-	launch "$@"
-	wait $!
-}
-
-# As near, without the library.
-plain() {
-	timeout -k 5 "$limit" "$@" <&0 &
-	wait $!
-}
-
-# serve LOG COMMAND...: a server under the library, its pid in $server.
-serve() {
-	local log=$1; shift
-
-	near_env
-	"${environment[@]}" setpriv --pdeathsig KILL "$@" >>"$log" 2>&1 </dev/null &
-	server=$!
-	servers+=("$server")
-}
-
-# stop PID [SIGNAL]: ends a server, returns its status; 20 seconds for it.
-stop() {
-	local tries=200
-
-	kill "-${2:-TERM}" "$1"
-	while kill -0 "$1" && ((tries-- > 0)); do
-		sleep 0.1
-	done 2>/dev/null
-	((tries > 0)) || { echo "$1 does not stop"; kill -KILL "$1"; }
-	reap "$1"
-}
-
-# reap PID: the status of a server that ends by itself.
-reap() {
-	local other left=()
-
-	for other in "${servers[@]}"; do
-		[[ $other = "$1" ]] || left+=("$other")
-	done
-	servers=("${left[@]}")
-	wait "$1"
-}
-
-# await SECONDS COMMAND...: repeats a command until it succeeds.
-await() {
-	local end=$((SECONDS + $1)); shift
-
-	until "$@"; do
-		((SECONDS < end)) || { echo "gave up waiting for: $*"; return 1; }
-		sleep 0.1
-	done >/dev/null 2>&1
-}
-
-# free_port FIRST: a loopback port on which nobody listens, FIRST or above.
-free_port() {
-	local port=$1
-
-	while (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; do
-		((port++))
-	done
-	echo "$port"
-}
-
 # --- proofs ----------------------------------------------------------------
-
-# The library is mapped in the process.
-in_use() {
-	grep -qF " $near" "/proc/$1/maps"
-}
-
-# uses PID...: all of them have it, or it says who has not.
-uses() {
-	local pid
-
-	(($# > 0)) || { echo "no process to look at"; return 1; }
-	for pid; do
-		in_use "$pid" && continue
-		echo "$pid ($(tr '\0' ' ' <"/proc/$pid/cmdline")): library not mapped"
-		return 1
-	done
-}
 
 # seen JOB COMM: waits until a process called COMM that works below $dir has
 # the library mapped; fails once the job is over.

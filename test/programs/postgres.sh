@@ -13,15 +13,7 @@
 PATH=$PATH:$(printf '%s:' /usr/lib/postgresql/*/bin)
 need initdb postgres pgbench psql setpriv
 
-# The words that make a command another user's.
-as_user=()
-if ((EUID == 0)); then
-	user=$(id -un postgres 2>/dev/null || echo nobody)
-	as_user=(setpriv --reuid="$user" --regid="$(id -g "$user")" --clear-groups)
-	# The library may lie where only root may look.
-	mkdir "$tmp/lib" && cp "$near" "$tmp/lib/" || exit 2
-	near=$tmp/lib/${near##*/}
-fi
+as_unprivileged postgres || exit 2
 
 sql() {
 	timeout -k 5 90 psql -h "$dir" -U tester -d postgres -XAtq -v ON_ERROR_STOP=1 "$@" 2>>"$dir/psql.log"
