@@ -211,6 +211,7 @@ static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at,
 	near__bits_set(chunk->used, at, pages);
 	near__bits_set(chunk->dirty, at, pages);
 	near__chunk_settle(heap, chunk, index);
+	near__heap_wish(chunk->node);
 	near__regret_taken(&heap->regret, near__heap_touched(chunk->node, (size_t)(pages - dirty) * MAP_PAGE),
 			   near__conf.retain_max);
 	return dirty;
@@ -264,6 +265,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 	struct chunk_heap *heap = heap_of(span->node);
 	unsigned pages = (unsigned)(span->bytes / MAP_PAGE), at = 0, dirty = 0;
 
+	align = size_max(align, near__heap_grid(heap, span->bytes));
 	if (!lock_acquire(&heap->lock))
 		return false;
 	release_later(heap);

@@ -134,7 +134,7 @@ struct chunk_heap {
 	/* Of 256 pages in use, and of 256 that are free and dirty, so many are resident; see retain.c. */
 	unsigned used_density, free_density;
 	uint32_t sampled;   /* the chunk looked at last; the purge lock's */
-	unsigned unsampled; /* runs that became free since; lossy */
+	unsigned unsampled; /* runs taken and given since; lossy */
 } ALIGNED(CACHE_LINE_PAIR);
 
 /* A node that memory is taken from; and how much, when it stood in for another (lossy counts). */

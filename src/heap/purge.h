@@ -19,6 +19,9 @@ extern bool near__purger_survives;
 /* The span that is being purged; 0: none. */
 extern uint32_t near__purging_span;
 
+/* False in a signal handler that came under a lock: what it takes out of circulation it may be unable to take back. */
+bool near__purge_may_wait(void);
+
 /* ---- under the purge lock -------------------------------------------------------------------------- */
 
 /*

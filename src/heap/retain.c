@@ -21,8 +21,11 @@ enum {
 	USE_SHARE_DECAYS = 4,
 	ALL = 256, /* densities are parts of it */
 	SAMPLES = 4,
-	SAMPLE_CALLS = 256, /* runs that become free until densities are looked at again, */
-	SAMPLE_DIRT = 8 << 20, /* if there is so much that may be resident */
+	SAMPLE_CALLS = 256,	 /* runs taken and given until densities are looked at again, */
+	SAMPLE_LEAST = 8 << 20, /* if there is so much memory */
+	GRID_FROM = 32 << 10,
+	GRID_BYTES = 64 << 10,
+	GRID_DENSITY = ALL / 8 * 5, /* if more of what is in use is resident, there is nothing to gain */
 	SHRINK_SHARE = 4,	/* of the objects that there were only one part in this many are left: so ask what caches hold */
 	SPARSE_LEAST = 2 << 20, /* bytes of holes in spans that are worth looking at, */
 	SPARSE_TIMES = 2,	/* when they are so many times what is in use */
@@ -92,6 +95,13 @@ void near__heap_sample(unsigned node)
 	heap->sampled = i;
 	learn(&heap->used_density, used_resident, used);
 	learn(&heap->free_density, dirty_resident, dirty);
+}
+
+size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes)
+{
+	bool dense = heap->sampled && load_relaxed(&heap->used_density) > GRID_DENSITY;
+
+	return bytes < GRID_FROM || dense ? 1 : GRID_BYTES;
 }
 
 /* ---- what may be -------------------------------------------------------------------------------------- */
@@ -172,7 +182,7 @@ void near__heap_wish(unsigned node)
 	store_relaxed(&heap->chunks.unsampled, calls % SAMPLE_CALLS);
 	if (near__heap_resident(node, dirty) > near__chunk_allowance(node) ||
 	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node) ||
-	    (calls == SAMPLE_CALLS && dirty > SAMPLE_DIRT))
+	    (calls == SAMPLE_CALLS && load_relaxed(&heap->chunks.committed) > SAMPLE_LEAST))
 		wish(HEAP_TOO_MUCH);
 }
 

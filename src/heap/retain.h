@@ -16,7 +16,7 @@ extern uint32_t near__heap_wishes;
 /* Somebody else gives back what was not used for a while, so that frees need not. */
 extern bool near__heap_decays;
 
-/* Some pages have become free, or an extent; some objects went back to their spans. */
+/* Some pages were taken, or have become free, or an extent; some objects went back to their spans. */
 void near__heap_wish(unsigned node);
 void near__heap_note_objects(unsigned node, size_t freed);
 
@@ -36,6 +36,11 @@ size_t near__heap_resident(unsigned node, size_t dirty);
 size_t near__heap_touched(unsigned node, size_t taken);
 /* and the other way round: how many bytes of dirty free pages hold so many that are resident. */
 size_t near__heap_dirt(unsigned node, size_t resident);
+/*
+ * A run of so many bytes should begin at a multiple of the result. Where programs write to the beginning of their blocks
+ * only, those pages are written to again then, and others never; shorter runs fill what is between.
+ */
+size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes);
 /* Takes samples. Under the purge lock. */
 void near__heap_sample(unsigned node);
 
