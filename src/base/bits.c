@@ -45,7 +45,7 @@ unsigned near__bits_count(const uint64_t *map, unsigned from, unsigned len)
 	while (len) {
 		unsigned shift = from % 64, n = len < 64 - shift ? len : 64 - shift;
 
-		count += (unsigned)__builtin_popcountll(map[from / 64] & bit_range(shift, n));
+		count += bits_in(map[from / 64] & bit_range(shift, n));
 		from += n;
 		len -= n;
 	}

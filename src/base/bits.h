@@ -34,6 +34,14 @@ ALWAYS_INLINE unsigned log2_floor(size_t n)
 	return 63u - (unsigned)__builtin_clzll(n);
 }
 
+/* Without a call to libgcc, where the CPU need not have an instruction for it. */
+ALWAYS_INLINE unsigned bits_in(uint64_t word)
+{
+	word -= word >> 1 & 0x5555555555555555;
+	word = (word & 0x3333333333333333) + (word >> 2 & 0x3333333333333333);
+	return (unsigned)(((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0f) * 0x0101010101010101 >> 56);
+}
+
 ALWAYS_INLINE size_t size_min(size_t a, size_t b)
 {
 	return a < b ? a : b;

@@ -89,21 +89,24 @@ static unsigned find_run(const struct chunk *chunk, unsigned pages, unsigned ali
 
 static void recount(struct chunk *chunk)
 {
-	unsigned longest = 0, free = 0, dirty = 0, at = near__bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+	unsigned longest = 0, on_grid = 0, free = 0, dirty = 0, at = near__bits_next_clear(chunk->used, 0, CHUNK_PAGES);
 
 	while (at < CHUNK_PAGES) {
 		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
+		unsigned start = (unsigned)round_up(at, GRID_PAGES);
 
 		free += end - at;
 		longest = end - at > longest ? end - at : longest;
+		on_grid = end > start + on_grid ? end - start : on_grid;
 		at = near__bits_next_clear(chunk->used, end, CHUNK_PAGES);
 	}
 	for (unsigned w = 0; w < CHUNK_WORDS; w++)
-		dirty += (unsigned)__builtin_popcountll(chunk->dirty[w] & ~chunk->used[w]);
+		dirty += bits_in(chunk->dirty[w] & ~chunk->used[w]);
 	near_invariant(free == CHUNK_PAGES - near__bits_count(chunk->used, 0, CHUNK_PAGES));
 	store_relaxed(&chunk->free, (uint16_t)free);
 	store_relaxed(&chunk->dirty_free, (uint16_t)dirty);
 	chunk->longest = (uint16_t)longest;
+	chunk->on_grid = (uint16_t)on_grid;
 }
 
 void near__chunk_settle(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
@@ -144,7 +147,8 @@ static uint32_t best_in(const struct chunk_heap *heap, unsigned bucket, unsigned
 		const struct chunk *chunk = chunk_at(i);
 		unsigned start;
 
-		if (chunk->longest < pages || (best && !is_better(chunk, chunk_at(best))))
+		if ((align < GRID_PAGES ? chunk->longest : chunk->on_grid) < pages ||
+		    (best && !is_better(chunk, chunk_at(best))))
 			continue;
 		if (dirty && chunk->dirty_free < pages)
 			continue;
@@ -188,7 +192,7 @@ static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 		return 0;
 	struct chunk *chunk = chunk_at(index);
 
-	*chunk = (struct chunk){.node = (uint16_t)node, .free = CHUNK_PAGES, .longest = CHUNK_PAGES};
+	*chunk = (struct chunk){.node = (uint16_t)node, .free = CHUNK_PAGES, .longest = CHUNK_PAGES, .on_grid = CHUNK_PAGES};
 	if (!near__region_carve(heap, node, index)) {
 		near__pool_give(&near__chunks, index);
 		return 0;

@@ -26,6 +26,7 @@
 enum {
 	CHUNK_BYTES = 2 << 20,
 	CHUNK_PAGES = CHUNK_BYTES / MAP_PAGE,
+	GRID_PAGES = 16, /* longer runs begin at multiples of it, see near__heap_grid */
 	CHUNK_WORDS = CHUNK_PAGES / 64,
 	CHUNK_BUCKETS = 16 + 4 * 5 + 1,
 	RUN_LARGEST = 1 << 20, /* larger blocks are mappings of their own */
@@ -80,7 +81,8 @@ struct chunk {
 	uint32_t sibling;    /* the chunk that was carved before it from the same region */
 	uint16_t node;
 	uint16_t free;	     /* pages */
-	uint16_t longest;    /* run of free pages */
+	uint16_t longest;    /* run of free pages, */
+	uint16_t on_grid;    /* and such a run from a multiple of GRID_PAGES */
 	uint16_t dirty_free; /* free pages that are dirty */
 	uint8_t bucket;
 	uint8_t in_use; /* the record is filled in */

@@ -24,7 +24,6 @@ enum {
 	SAMPLE_CALLS = 256,	 /* runs taken and given until densities are looked at again, */
 	SAMPLE_LEAST = 8 << 20, /* if there is so much memory */
 	GRID_FROM = 32 << 10,
-	GRID_BYTES = 64 << 10,
 	GRID_DENSITY = ALL / 8 * 5, /* if more of what is in use is resident, there is nothing to gain */
 	SHRINK_SHARE = 4,	/* of the objects that there were only one part in this many are left: so ask what caches hold */
 	SPARSE_LEAST = 2 << 20, /* bytes of holes in spans that are worth looking at, */
@@ -62,8 +61,8 @@ static void count_resident(const struct chunk *chunk, unsigned *used, unsigned *
 
 		for (unsigned i = 0; i < 64; i++)
 			there |= (uint64_t)(resident[(w * 64 + i) / grain] & 1) << i;
-		*used += (unsigned)__builtin_popcountll(there & in_use);
-		*dirty += (unsigned)__builtin_popcountll(there & load_relaxed(&chunk->dirty[w]) & ~in_use);
+		*used += bits_in(there & in_use);
+		*dirty += bits_in(there & load_relaxed(&chunk->dirty[w]) & ~in_use);
 	}
 }
 
@@ -101,7 +100,7 @@ size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes)
 {
 	bool dense = heap->sampled && load_relaxed(&heap->used_density) > GRID_DENSITY;
 
-	return bytes < GRID_FROM || dense ? 1 : GRID_BYTES;
+	return bytes < GRID_FROM || dense ? 1 : GRID_PAGES * MAP_PAGE;
 }
 
 /* ---- what may be -------------------------------------------------------------------------------------- */

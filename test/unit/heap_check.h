@@ -138,18 +138,21 @@ static inline unsigned expected_bucket(unsigned pages)
 
 static inline const char *runs_wrong(const struct chunk *chunk)
 {
-	unsigned longest = 0, run = 0, free_pages = 0, dirty_free = 0;
+	unsigned longest = 0, on_grid = 0, run = 0, grid_run = 0, free_pages = 0, dirty_free = 0;
 
 	for (unsigned page = 0; page < CHUNK_PAGES; page++) {
 		run = bit_test(chunk->used, page) ? 0 : run + 1;
 		free_pages += run > 0;
 		longest = run > longest ? run : longest;
+		grid_run = run && (grid_run || page % GRID_PAGES == 0) ? grid_run + 1 : 0;
+		on_grid = grid_run > on_grid ? grid_run : on_grid;
 		WRONG_UNLESS(!bit_test(chunk->used, page) || bit_test(chunk->dirty, page));
 		dirty_free += !bit_test(chunk->used, page) && bit_test(chunk->dirty, page);
 	}
 	WRONG_UNLESS(chunk->free == free_pages);
 	WRONG_UNLESS(chunk->dirty_free == dirty_free);
 	WRONG_UNLESS(chunk->longest == longest);
+	WRONG_UNLESS(chunk->on_grid == on_grid);
 	WRONG_UNLESS(!longest || chunk->bucket == expected_bucket(longest));
 	WRONG_UNLESS(!(chunk->base & (CHUNK_BYTES - 1)));
 	return NULL;
