@@ -97,25 +97,44 @@ static uint64_t head_of(uint64_t old, uint32_t index)
 	return ((old >> 32) + 1) << 32 | index;
 }
 
+enum { MOST_PAUSES = 2048 };
+
+/*
+ * After a CAS that failed, so that many CPUs that want one head do not keep each other from it. Returns what it is then.
+ */
+static uint64_t back_off(const struct stack *stack, unsigned *pauses)
+{
+	*pauses = *pauses < MOST_PAUSES ? *pauses * 2 : *pauses;
+	for (unsigned i = 0; i < *pauses; i++)
+		cpu_relax();
+	return load_acquire(&stack->head); /* P1 */
+}
+
 void near__stack_push(struct stack *stack, const struct pool *pool, uint32_t index)
 {
 	struct slot *slot = pool_slot(pool, index);
 	uint64_t head = load_relaxed(&stack->head);
+	unsigned pauses = 1;
 
-	do
+	for (;;) {
 		store_relaxed(&slot->next, (uint32_t)head);
-	while (!cas_acq_rel(&stack->head, &head, head_of(head, index))); /* P0 */
+		if (cas_acq_rel(&stack->head, &head, head_of(head, index))) /* P0 */
+			return;
+		head = back_off(stack, &pauses);
+	}
 }
 
 uint32_t near__stack_pop(struct stack *stack, const struct pool *pool)
 {
 	uint64_t head = load_acquire(&stack->head); /* P1 */
+	unsigned pauses = 1;
 
 	while ((uint32_t)head) {
 		uint32_t next = load_relaxed(&pool_slot(pool, (uint32_t)head)->next);
 
 		if (cas_acq_rel(&stack->head, &head, head_of(head, next))) /* P1 */
 			return (uint32_t)head;
+		head = back_off(stack, &pauses);
 	}
 	return 0;
 }
