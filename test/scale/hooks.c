@@ -125,6 +125,11 @@ static void note_cas(bool shared, bool done, int order)
 		note_cas(shared, done, order);                                                                  \
 		return done;                                                                                    \
 	}                                                                                                       \
+	type __tsan_atomic##bits##_compare_exchange_val(type *p, type expected, type v, int order, int fail)    \
+	{                                                                                                       \
+		__tsan_atomic##bits##_compare_exchange_strong(p, &expected, v, order, fail);                    \
+		return expected;                                                                                \
+	}                                                                                                       \
 	READ_MODIFY_WRITE(bits, type, exchange, v)                                                              \
 	READ_MODIFY_WRITE(bits, type, fetch_add, (type)(old + v))                                               \
 	READ_MODIFY_WRITE(bits, type, fetch_sub, (type)(old - v))                                               \

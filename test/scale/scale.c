@@ -194,7 +194,7 @@ static unsigned nodes;
 /* The program does something with what it asks for, and a node has no more CPUs than are usual. */
 static bool is_normal_load(void)
 {
-	return work_cycles >= 1000 && cpus / nodes <= 64;
+	return work_cycles >= 1000 && cpus / nodes <= 128;
 }
 
 static bool within(const char *what, double value, double bound)

@@ -99,7 +99,7 @@ fi
 check "scale: builds" build || exit 0
 MACHINES=("2 1" "16 1" "64 1" "256 4")
 if [ "${NEAR_TEST_SCALE%%.*}" -ge 10 ] 2>/dev/null; then
-	MACHINES+=("4 1" "8 1" "32 1" "128 2" "192 3")
+	MACHINES+=("4 1" "8 1" "32 1" "128 1" "128 2" "192 3")
 	PAIRS=10000
 fi
 each bounded
