@@ -8,6 +8,7 @@
 
 names="malloc free calloc realloc reallocarray posix_memalign aligned_alloc memalign valloc pvalloc cfree
 malloc_usable_size malloc_trim mallinfo mallinfo2 malloc_info malloc_stats mallopt free_sized free_aligned_sized"
+threads="pthread_create pthread_exit thrd_create thrd_exit" # src/abi/threads.c, not in the archive
 twins=$(printf '__libc_%s\n' $names)
 # new, new[] and delete, delete[]: plain, nothrow, aligned, aligned nothrow; delete also sized and sized aligned
 operators=$(printf '%s\n' _Zn{w,a}m{,RKSt9nothrow_t,St11align_val_t{,RKSt9nothrow_t}} \
@@ -21,15 +22,15 @@ lines() {
 
 exported=$(nm -D --defined-only "$NEAR_LIB" | awk '{print $3}' | sort)
 
-expect_nothing "symbols: all malloc names are exported, without a version" \
-	"$(comm -23 <(lines "$names $operators") <(echo "$exported"))"
+expect_nothing "symbols: all malloc names, and those that make and end threads, are exported, without a version" \
+	"$(comm -23 <(lines "$names $operators $threads") <(echo "$exported"))"
 expect_nothing "symbols: libc's twins are exported, without a version" \
 	"$(comm -23 <(lines "__libc_malloc __libc_free __libc_calloc __libc_realloc __libc_memalign __libc_valloc __libc_pvalloc") \
 		<(echo "$exported"))"
 expect_nothing "symbols: the public functions are exported with a version" \
 	"$(comm -23 <(lines "$public" | sed 's/$/@@NEARMALLOC/') <(echo "$exported" | sed -E 's/_[0-9]+\.[0-9]+$//'))"
 expect_nothing "symbols: nothing else is exported" \
-	"$(comm -13 <(lines "$names $twins $operators") <(echo "$exported" |
+	"$(comm -13 <(lines "$names $twins $operators $threads") <(echo "$exported" |
 		grep -vE '^near_[a-z][a-z_]*@@NEARMALLOC_[0-9]+\.[0-9]+$|^NEARMALLOC_[0-9]+\.[0-9]+$'))"
 
 dynamic=$(readelf -dW "$NEAR_LIB")

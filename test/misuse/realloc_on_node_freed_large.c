@@ -7,7 +7,7 @@ extern void *near_realloc_on_node(void *ptr, size_t size, int node) WEAK;
 
 int main(void)
 {
-	char *p = opaque(malloc(3 << 20));
+	char *p = opaque(malloc(600 << 10));
 
 	free(p);
 	announce("near_realloc_on_node", p, TWICE);

@@ -129,7 +129,7 @@ edited "tables are emptied without their lock" caches locked cache/drain.c \
 edited "objects of two nodes go back under the lock of one" adopt rseq heap/span.c \
 	's/ && span_at\(index\[i\]\)->node == node//'
 edited "an idle bin is emptied without the stub" caches rseq cache/drain.c \
-	's/with_table\(table, work\)/(wanted ? work(table) : with_table(table, work))/'
+	's/with_table\(table, empty_idle, age\)/empty_idle(table, age)/'
 
 ##
 ## The sections, by their text

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* heap/chunk, heap/region: runs against a shadow bitmap, alignment, zeroes, resizing, purging. */
+#include "heap/retain.h"
 #include "heap_check.h"
 #include "os/os.h"
 #include "unit.h"
@@ -22,6 +23,13 @@ static struct span *take_run(unsigned slot, unsigned pages, unsigned align, bool
 	runs[slot] = span;
 	run_index[slot] = index;
 	return span;
+}
+
+/* All that is in use is resident, so that runs may begin anywhere. */
+static void without_grid(void)
+{
+	near__heap[0]->chunks.sampled = 1;
+	cr_assert_eq(near__heap_grid(&near__heap[0]->chunks, CHUNK_BYTES), 1);
 }
 
 static void give_run(unsigned slot)
@@ -132,6 +140,7 @@ Test(chunk, runs_of_every_length_fill_a_chunk)
 {
 	bool zeroed;
 
+	without_grid();
 	for (unsigned pages = 1; pages <= CHUNK_PAGES; pages++) {
 		take_run(0, pages, 1, &zeroed);
 		if (pages < CHUNK_PAGES) {
@@ -144,6 +153,31 @@ Test(chunk, runs_of_every_length_fill_a_chunk)
 			give_run(1);
 	}
 	cr_assert_eq(chunks_in_use(), 1);
+}
+
+/* Longer runs begin on the grid, shorter ones fill what is between. */
+Test(chunk, longer_runs_begin_on_the_grid)
+{
+	struct chunk_heap *heap = &near__heap[0]->chunks;
+	bool zeroed;
+
+	cr_assert_eq(near__heap_grid(heap, 7 * MAP_PAGE), 1);
+	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE), GRID_PAGES * MAP_PAGE);
+	for (unsigned i = 0; i < 8; i++) {
+		take_run(i, 17 + i, 1, &zeroed);
+		cr_assert_eq(runs[i]->start % (GRID_PAGES * MAP_PAGE), 0);
+	}
+	take_run(8, 6, 1, &zeroed);
+	cr_assert_eq(runs[8]->start, runs[0]->start + runs[0]->bytes);
+	expect_right();
+	heap->sampled = 1;
+	heap->used_density = 256;
+	take_run(9, 9, 1, &zeroed);
+	cr_assert_eq(runs[9]->start, runs[8]->start + runs[8]->bytes, "dense heaps have no grid");
+	heap->used_density = 20;
+	take_run(10, 9, 1, &zeroed);
+	cr_assert_eq(runs[10]->start % (GRID_PAGES * MAP_PAGE), 0);
+	expect_right();
 }
 
 Test(chunk, whole_chunks_can_be_aligned_to_themselves)
@@ -176,6 +210,7 @@ Test(chunk, resize_in_place)
 	struct span *span;
 	bool zeroed;
 
+	without_grid();
 	span = take_run(0, 10, 1, &zeroed);
 	take_run(1, 10, 1, &zeroed);
 	cr_assert_not(near__chunk_resize(span, 11 * MAP_PAGE), "a neighbour is there");

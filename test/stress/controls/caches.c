@@ -109,6 +109,8 @@ static unsigned expect_all_magazines(void)
 	for (unsigned node = 0; node < near__nodes; node++) {
 		for (; near__stack_pop(&near__depot[node]->empty.stack, &near__magazines); idle++)
 			;
+		for (; near__stack_pop(&near__depot[node]->cold, &near__magazines); idle++)
+			;
 	}
 	for (; near__stack_pop(&near__magazines.free, &near__magazines); idle++)
 		;
