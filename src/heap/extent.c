@@ -225,7 +225,7 @@ static uint32_t take_end(struct extent_list *list, uint32_t index, size_t keep)
 	uint32_t end;
 
 	much = size_max(much, PIECE_LEAST);
-	if (list->bytes <= keep || much > span->bytes - PIECE_LEAST) /* there are too many; a crumb would stay */
+	if (list->bytes <= keep || much + PIECE_LEAST > span->bytes) /* there are too many; a crumb would stay */
 		return 0;
 	mark_ends(span, 0);
 	end = cut(span, span->bytes - much);

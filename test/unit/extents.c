@@ -284,6 +284,23 @@ Test(extents, are_bounded_in_bytes_oldest_first)
 }
 
 /* Of the oldest just what is too much goes, from its end, and it is the oldest still. */
+/* Mappings that are smaller than a piece come from alignments beyond a chunk's. */
+Test(extents, crumbs_go_whole)
+{
+	char *blocks[4];
+
+	for (unsigned i = 0; i < 4; i++)
+		blocks[i] = alloc(MAP_PAGE, 8 * MIB);
+	for (unsigned i = 0; i < 4; i++)
+		cr_assert(release(blocks[i]));
+	cr_assert_eq(extents()->bytes, 4 * MAP_PAGE);
+	cr_assert_eq(near__extent_trim(0, 3 * MAP_PAGE + 1, false), MAP_PAGE);
+	expect_right();
+	cr_assert_eq(near__extent_trim(0, 0, false), 3 * MAP_PAGE);
+	cr_assert_eq(extents()->count, 0);
+	expect_right();
+}
+
 Test(extents, go_in_parts)
 {
 	char *blocks[2];
