@@ -108,7 +108,7 @@ static unsigned expect_all_magazines(void)
 		made += near__pool_peek(&near__magazines, i) != NULL;
 	for (unsigned node = 0; node < near__nodes; node++) {
 		for (; near__stack_pop(&near__depot[node]->empty.stack, &near__magazines); idle++)
-			;
+			near__depot[node]->empty.held--;
 		for (; near__stack_pop(&near__depot[node]->cold, &near__magazines); idle++)
 			;
 	}
