@@ -259,27 +259,39 @@ static void return_unclaimed(struct chunk_heap *heap, struct span *span, size_t 
 /* Clean pages of a chunk, or of a new one, make the process larger. */
 static bool may_use(uint32_t index, unsigned at, unsigned pages)
 {
-	unsigned dirty = index ? near__bits_count(chunk_at(index)->dirty, at, pages) : 0;
+	unsigned dirty = near__bits_count(chunk_at(index)->dirty, at, pages);
 
 	return dirty == pages || near__limit_allows((size_t)(pages - dirty) * MAP_PAGE);
+}
+
+/* A chunk and where in it; off the grid rather than not at all. A new chunk has room from page 0 for any alignment. */
+static uint32_t find_or_make(struct chunk_heap *heap, const struct span *span, size_t align, unsigned *at)
+{
+	size_t block = span->class ? near__class[span->class].bytes : span->bytes;
+	size_t grid = size_max(align, near__heap_grid(heap, span->bytes, block));
+	unsigned pages = (unsigned)(span->bytes / MAP_PAGE);
+	uint32_t index = find_chunk(heap, pages, (unsigned)(grid / MAP_PAGE), at);
+
+	if (!index && near__limit_allows(span->bytes)) {
+		*at = 0;
+		index = make_chunk(heap, span->node);
+	}
+	if (!index && grid > align)
+		index = find_chunk(heap, pages, (unsigned)(align / MAP_PAGE), at);
+	return index && may_use(index, *at, pages) ? index : 0;
 }
 
 bool near__chunk_take(struct span *span, size_t align, enum span_state state, bool *zeroed)
 {
 	struct chunk_heap *heap = heap_of(span->node);
-	unsigned pages = (unsigned)(span->bytes / MAP_PAGE), at = 0, dirty = 0;
+	unsigned pages = (unsigned)(span->bytes / MAP_PAGE), at, dirty = 0;
 
-	align = size_max(align, near__heap_grid(heap, span->bytes));
 	if (!lock_acquire(&heap->lock))
 		return false;
 	release_later(heap);
 
-	uint32_t index = find_chunk(heap, pages, (unsigned)(align / MAP_PAGE), &at);
+	uint32_t index = find_or_make(heap, span, align, &at);
 
-	if (!may_use(index, at, pages))
-		index = 0;
-	else if (!index)
-		index = make_chunk(heap, span->node); /* starts at a multiple of any alignment, page 0 */
 	if (index) {
 		dirty = take_pages(heap, index, at, pages);
 		span->start = chunk_at(index)->base + (size_t)at * MAP_PAGE;

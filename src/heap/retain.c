@@ -23,7 +23,8 @@ enum {
 	SAMPLES = 4,
 	SAMPLE_CALLS = 256,	 /* runs taken and given until densities are looked at again, */
 	SAMPLE_LEAST = 8 << 20, /* if there is so much memory */
-	GRID_FROM = 32 << 10,
+	GRID_RUN = 32 << 10,  /* shorter runs need no grid, nor those of blocks of which every page is touched */
+	GRID_BLOCK = 8 << 10,
 	GRID_DENSITY = ALL / 8 * 5, /* if more of what is in use is resident, there is nothing to gain */
 	SHRINK_SHARE = 4,	/* of the objects that there were only one part in this many are left: so ask what caches hold */
 	SPARSE_LEAST = 2 << 20, /* bytes of holes in spans that are worth looking at, */
@@ -96,11 +97,11 @@ void near__heap_sample(unsigned node)
 	learn(&heap->free_density, dirty_resident, dirty);
 }
 
-size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes)
+size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes, size_t block)
 {
 	bool dense = heap->sampled && load_relaxed(&heap->used_density) > GRID_DENSITY;
 
-	return bytes < GRID_FROM || dense ? 1 : GRID_PAGES * MAP_PAGE;
+	return bytes < GRID_RUN || block < GRID_BLOCK || dense ? 1 : GRID_PAGES * MAP_PAGE;
 }
 
 /* ---- what may be -------------------------------------------------------------------------------------- */

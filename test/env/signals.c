@@ -70,7 +70,7 @@ static void *interrupted(void *arg)
 	shadow_open(&s, 600, 1u << 20, (uint64_t)(uintptr_t)arg + 1);
 	shadow_open(&in_handler, 40, 200000, (uint64_t)(uintptr_t)arg + 100);
 	timer = timer_for_me(100000);
-	while (now_ns() < end)
+	while (now_ns() < end || handled <= seconds * 1000 / THREADS)
 		shadow_steps(&s, 100);
 	timer_delete(timer);
 	shadow_close(&s);

@@ -42,11 +42,14 @@ static void run_threads(void)
 		thread_join(threads[i]);
 }
 
+static int running;
+
 static void *mix_across_filter(void *stop)
 {
 	struct shadow s;
 
 	shadow_open(&s, 300, 1u << 20, 77);
+	__atomic_store_n(&running, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n((int *)stop, __ATOMIC_ACQUIRE))
 		shadow_steps(&s, 100);
 	shadow_steps(&s, 3000);
@@ -60,6 +63,8 @@ static void become_filtered(void)
 	static int stop;
 	pthread_t thread = thread_start(mix_across_filter, &stop);
 
+	while (!__atomic_load_n(&running, __ATOMIC_ACQUIRE))
+		nap_ms(1);
 	nap_ms(5);
 	CHECK(filter_install(late_call, filter_error(late_error)) == 0);
 	__atomic_store_n(&stop, 1, __ATOMIC_RELEASE);

@@ -29,7 +29,7 @@ static struct span *take_run(unsigned slot, unsigned pages, unsigned align, bool
 static void without_grid(void)
 {
 	near__heap[0]->chunks.sampled = 1;
-	cr_assert_eq(near__heap_grid(&near__heap[0]->chunks, CHUNK_BYTES), 1);
+	cr_assert_eq(near__heap_grid(&near__heap[0]->chunks, CHUNK_BYTES, CHUNK_BYTES), 1);
 }
 
 static void give_run(unsigned slot)
@@ -161,8 +161,9 @@ Test(chunk, longer_runs_begin_on_the_grid)
 	struct chunk_heap *heap = &near__heap[0]->chunks;
 	bool zeroed;
 
-	cr_assert_eq(near__heap_grid(heap, 7 * MAP_PAGE), 1);
-	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE), GRID_PAGES * MAP_PAGE);
+	cr_assert_eq(near__heap_grid(heap, 7 * MAP_PAGE, 7 * MAP_PAGE), 1);
+	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE, 8 * MAP_PAGE), GRID_PAGES * MAP_PAGE);
+	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE, 4096), 1, "a span of smaller objects");
 	for (unsigned i = 0; i < 8; i++) {
 		take_run(i, 17 + i, 1, &zeroed);
 		cr_assert_eq(runs[i]->start % (GRID_PAGES * MAP_PAGE), 0);
