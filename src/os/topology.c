@@ -182,7 +182,7 @@ unsigned near__numa_order(unsigned node, uint16_t *order)
 /* ---- what /sys says, without libnuma --------------------------------------------------------------- */
 
 static uint64_t listed[OS_NODE_NUMBERS / 64]; /* nodes with memory, used or not */
-static unsigned listed_count;
+static unsigned listed_count;		      /* 0: not read yet */
 
 /* Sets the bits of the nodes in a file; the highest of them. Without /sys: the one node that everybody has. */
 static unsigned read_nodes(const char *path, uint64_t *bits)
@@ -203,26 +203,37 @@ static unsigned read_nodes(const char *path, uint64_t *bits)
 
 unsigned near__numa_listed(void)
 {
-	if (!load_acquire(&listed_count)) {
-		read_nodes("/sys/devices/system/node/has_memory", listed);
-		store_release(&listed_count, near__bits_count(listed, 0, OS_NODE_NUMBERS));
-	}
-	return listed_count;
+	unsigned count = load_acquire(&listed_count); /* N1 */
+	uint64_t found[OS_NODE_NUMBERS / 64] = {0};
+
+	if (count)
+		return count;
+	read_nodes("/sys/devices/system/node/has_memory", found);
+	count = near__bits_count(found, 0, OS_NODE_NUMBERS);
+	/* Whole words: whoever else is at it stores the same ones, and never a part of them. */
+	for (unsigned w = 0; w < OS_NODE_NUMBERS / 64; w++)
+		store_relaxed(&listed[w], found[w]);
+	store_release(&listed_count, count); /* N0 */
+	return count;
 }
 
 bool near__numa_has_memory(int kernel_node)
 {
 	near__numa_listed();
-	return kernel_node >= 0 && kernel_node < OS_NODE_NUMBERS && bit_test(listed, (unsigned)kernel_node);
+	return kernel_node >= 0 && kernel_node < OS_NODE_NUMBERS &&
+	       load_relaxed(&listed[kernel_node / 64]) >> (kernel_node % 64) & 1;
 }
 
 unsigned near__numa_last(void)
 {
-	static unsigned end; /* one more */
+	static unsigned known; /* one more; 0: not read yet */
+	unsigned end = load_relaxed(&known);
 	uint64_t online[OS_NODE_NUMBERS / 64] = {0};
 
-	if (!load_relaxed(&end))
-		store_relaxed(&end, read_nodes("/sys/devices/system/node/online", online) + 1);
+	if (!end) {
+		end = read_nodes("/sys/devices/system/node/online", online) + 1;
+		store_relaxed(&known, end);
+	}
 	return end - 1;
 }
 
