@@ -5,9 +5,12 @@
  * brim strict NODE             the same with numa_strict:true: nothing may come from elsewhere
  * brim trimmed NODE            the same, after much was freed and given back in the middle
  *
- * What fills a node is huge pages that nobody uses, so only in a machine of the laboratory. They stop well above the
- * reserve of the kernel: nobody must be killed. fall writes the library's report to stdout while the node is full.
+ * What fills a node is huge pages that nobody uses, so only in a machine of the laboratory, and then small ones. They stop
+ * well above the reserve of the kernel: nobody must be killed. fall writes the library's report to stdout while the node is
+ * full.
  */
+#include <linux/mempolicy.h>
+
 #include "near.h"
 
 enum { LEFT_MIB = 96, WANTED_MIB = 192, HUGE_MIB = 2 };
@@ -50,12 +53,25 @@ static size_t set_huge_pages(int node, size_t pages)
 
 static size_t huge_pages[LAB_NODES];
 
+/* Memory of this process, to its end, for there may be too few free pages in a row. */
+static void take_small_pages(int node, size_t mib)
+{
+	unsigned long mask = 1ul << node;
+	void *start = map_memory(mib * MIB);
+
+	CHECK(syscall(SYS_mbind, start, mib * MIB, MPOL_BIND, &mask, LAB_NODES + 1, 0) == 0);
+	memset(start, 1, mib * MIB);
+}
+
 static void fill_node(int node, size_t left)
 {
 	size_t free = free_mib(node);
 
 	if (free > left)
 		huge_pages[node] = set_huge_pages(node, huge_pages[node] + (free - left) / HUGE_MIB);
+	free = free_mib(node);
+	if (free > left)
+		take_small_pages(node, free - left);
 	tell("node %d: %zu MiB are free\n", node, free_mib(node));
 	EXPECT(free_mib(node) <= left + left / 4, "node %d cannot be filled: %zu MiB are free", node, free_mib(node));
 }
