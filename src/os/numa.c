@@ -57,8 +57,13 @@ static bool load_library(void)
 
 #else
 
+extern void numa_init(void) WEAK;
+
 static bool load_library(void)
 {
+	/* Its constructor, which does nothing the second time, comes after ours, and before it libnuma aborts. */
+	if (numa_init)
+		numa_init();
 	libnuma.available = numa_available;
 	libnuma.max_node = numa_max_node;
 	libnuma.node_size = numa_node_size64;
@@ -134,7 +139,7 @@ bool near__numa_load(void)
 	struct os_machine machine;
 	bool keep;
 
-	if (!policy_allows() || !load_library() || libnuma.available() < 0)
+	if (!policy_allows() || !load_library() || libnuma.available() < 0 || libnuma.max_node() < 0)
 		return false;
 	mems_allowed = libnuma.mems_allowed();
 	machine = machine_of_libnuma();

@@ -42,7 +42,8 @@ example() {
 		check "install: $name, our archive, builds" $compile "$source" -Wl,-Bstatic $(flags --static) -Wl,-Bdynamic -o "$name-archive" &&
 			check "install: $name, our archive, runs" "./$name-archive"
 		check "install: $name, fully static, builds" $compile "$source" -static $(flags --static) -o "$name-static" &&
-			check "install: $name, fully static, runs" "./$name-static"
+			check "install: $name, fully static, runs" "./$name-static" &&
+			check "install: $name, fully static, runs with numa:on" env NEARMALLOC_CONF=numa:on "./$name-static"
 		check "install: $name, static PIE, builds" $compile "$source" -static-pie $(flags --static) -o "$name-static-pie" &&
 			check "install: $name, static PIE, runs" "./$name-static-pie"
 	}

@@ -18,6 +18,11 @@ near_in "threads on their CPUs" direct
 near_in "first touched on another node" firsttouch
 near_in "freed on another node" producer
 near_in "handed about among all" pool
+if [ -x "$LAB_BIN/lab-static" ]; then
+	try "first touched on another node, fully static" 60 "$LAB_BIN/lab-static" --require 99 100 firsttouch
+else
+	echo "skip first touched on another node, fully static # configured with --disable-static"
+fi
 if long; then
 	near_in "12 generations freed from other nodes" "--per-cpu 40 recycle 12"
 	near_in "100,000 migrations" "migrations 100000"
