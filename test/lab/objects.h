@@ -116,18 +116,21 @@ static inline size_t mixed_size(uint64_t *random)
 
 enum { WHERE_BATCH = 512, SMALL_MOST = 256 << 10 };
 
-/* The node of each page, or a negative errno value. A page that the kernel is just moving is on none: ask again. */
+enum { PATIENCE_S = 20 };
+
+/*
+ * The node of each page, all of which were touched. One that the kernel is just moving is on none; if all CPUs run in turns
+ * that can be so for seconds, until who moves it runs again. A negative errno value if it stays so.
+ */
 static inline void pages_where(void **pages, size_t n, int *node)
 {
-	for (int tries = 0; tries < 4; tries++) {
+	for (uint64_t end = now_ns() + PATIENCE_S * 1000000000ull;; nap_ms(2)) {
 		size_t there = 0;
 
-		if (tries > 0)
-			nap_ms(2);
 		CHECK(syscall(SYS_move_pages, 0, n, pages, NULL, node, 0) == 0);
 		for (size_t i = 0; i < n; i++)
 			there += node[i] >= 0;
-		if (there == n)
+		if (there == n || now_ns() > end)
 			return;
 	}
 }
