@@ -150,18 +150,24 @@ bool near__numa_load(void)
 
 /* ---- binding --------------------------------------------------------------------------------------- */
 
-int near__numa_bind(void *start, size_t bytes, unsigned node)
+static int prefer(void *start, size_t bytes, unsigned node, unsigned flags)
 {
 	if (!near__topology.bound)
 		return 0;
-	return near__numa_mbind(start, bytes, MPOL_PREFERRED, near__topology.kernel_node[node], MPOL_NONE);
+	return near__numa_mbind(start, bytes, MPOL_PREFERRED, near__topology.kernel_node[node], flags);
 }
 
 int near__numa_move(void *start, size_t bytes, unsigned node)
 {
-	if (!near__topology.bound)
-		return 0;
-	return near__numa_mbind(start, bytes, MPOL_PREFERRED, near__topology.kernel_node[node], MPOL_MF_MOVE);
+	return prefer(start, bytes, node, MPOL_MF_MOVE);
+}
+
+int near__numa_bind(void *start, size_t bytes, unsigned node)
+{
+	int error = prefer(start, bytes, node, MPOL_MF_STRICT);
+
+	/* After mlockall(MCL_FUTURE) a new mapping is resident. To move it disturbs all CPUs, so only then. */
+	return error == EIO ? near__numa_move(start, bytes, node) : error;
 }
 
 enum { CLAIM_BYTES = 16 << 20 };

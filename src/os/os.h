@@ -139,9 +139,9 @@ uint64_t near__os_milliseconds(void);
 
 /* near__numa_arrange with what libnuma tells. Calls malloc. Returns false, and one node, where it cannot. */
 bool near__numa_load(void);
-/* Prefers the node for memory not yet touched there; */
+/* Prefers the node for memory that is new; */
 int near__numa_bind(void *start, size_t bytes, unsigned node);
-/* the same, and moves there what was touched already. */
+/* the same for memory that may have been touched: it is moved there. */
 int near__numa_move(void *start, size_t bytes, unsigned node);
 /* If the topology is strict: makes memory with indifferent contents resident on the node; on failure it is purged. */
 int near__numa_claim(void *start, size_t bytes, unsigned node);

@@ -90,6 +90,16 @@ static void placement(void)
 	}
 }
 
+/* Mappings that are resident before they can be bound. */
+static void born_resident(void)
+{
+	if (mlockall(MCL_FUTURE) != 0)
+		return;
+	for (int i = 0; i < home_count; i++)
+		place(3u << 20, homes[i]);
+	CHECK(munlockall() == 0);
+}
+
 /* Objects for a node that a CPU of another frees come back to the node, and to no other. */
 enum { MANY = 3000 };
 
@@ -356,6 +366,7 @@ int main(int argc, char **argv)
 	find_homes();
 	EXPECT(near_max_node() == machine.nodes - 1, "near_max_node() is %d, not %d", near_max_node(),
 	       machine.nodes - 1);
+	born_resident();
 	placement();
 	goes_home();
 	reallocs();

@@ -20,7 +20,7 @@ Test(binding, a_region_is_bound_once_and_its_chunks_never)
 		region = region_of(node);
 		cr_assert_eq(bindings_of(region->base, region->bytes), 1);
 		cr_assert(binding_is(bindings_made - 1, region->base, region->bytes, MPOL_PREFERRED,
-				     node ? SECOND : FIRST, 0) ||
+				     node ? SECOND : FIRST, MPOL_MF_STRICT) ||
 			  bindings[bindings_made - 1].start != region->base);
 		while (region->carved < region->bytes)
 			cr_assert_not_null(unit_carve(node));
@@ -35,7 +35,8 @@ Test(binding, a_region_is_bound_once_and_its_chunks_never)
 
 			while (i < bindings_made && bindings[i].start != region->base)
 				i++;
-			cr_assert(binding_is(i, region->base, region->bytes, MPOL_PREFERRED, node ? SECOND : FIRST, 0));
+			cr_assert(binding_is(i, region->base, region->bytes, MPOL_PREFERRED, node ? SECOND : FIRST,
+					     MPOL_MF_STRICT));
 		}
 	}
 }
@@ -69,7 +70,8 @@ Test(binding, a_mapping_is_bound_before_anybody_has_it)
 	start(false);
 	before = bindings_made;
 	block = large(3 * MIB, 1);
-	cr_assert(binding_is(bindings_made - 1, (uintptr_t)block, 3 * MIB, MPOL_PREFERRED, SECOND, 0));
+	cr_assert(binding_is(bindings_made - 1, (uintptr_t)block, 3 * MIB, MPOL_PREFERRED, SECOND,
+			     MPOL_MF_STRICT));
 	cr_assert_eq(bindings_of((uintptr_t)block, 3 * MIB), 1);
 	cr_assert_gt(bindings_made, before);
 	block = resize(block, 20 * MIB);
@@ -95,7 +97,8 @@ Test(binding, metadata_lies_with_its_node)
 
 		before = bindings_made;
 		big = near__arena_alloc(300 * KIB, CACHE_LINE, node);
-		cr_assert(binding_is(before, (uintptr_t)big, 300 * KIB, MPOL_PREFERRED, number, 0));
+		cr_assert(binding_is(before, (uintptr_t)big, 300 * KIB, MPOL_PREFERRED, number,
+				     MPOL_MF_STRICT));
 		cr_assert_eq(bindings_made, before + 1);
 		do { /* until the node needs a new block */
 			before = bindings_made;
@@ -104,12 +107,30 @@ Test(binding, metadata_lies_with_its_node)
 		cr_assert_eq(bindings_made, before + 1);
 		cr_assert_eq(bindings_of((uintptr_t)small, 64), 1);
 		cr_assert(bindings[before].node == number && bindings[before].policy == MPOL_PREFERRED &&
-			  !bindings[before].flags && bindings[before].bytes == MIB);
+			  bindings[before].flags == MPOL_MF_STRICT && bindings[before].bytes == MIB);
 	}
 	near__nodes = 2;
 	big = (char *)near__heap[1];
 	cr_assert_eq(bindings_of((uintptr_t)big, sizeof(struct heap)), 1, "the heap itself");
 	cr_assert_eq(bindings_of((uintptr_t)near__depot[1], sizeof(struct depot)), 1);
+}
+
+static int resident_elsewhere(void *start_of, size_t bytes, int policy, unsigned node, unsigned flags)
+{
+	record_binding(start_of, bytes, policy, node, flags);
+	return flags & MPOL_MF_MOVE ? 0 : EIO;
+}
+
+/* As after mlockall(MCL_FUTURE). */
+Test(binding, a_mapping_that_is_born_resident_is_moved)
+{
+	char *block;
+
+	start(false);
+	near__numa_mbind = resident_elsewhere;
+	block = large(3 * MIB, 1);
+	cr_assert(binding_is(bindings_made - 1, (uintptr_t)block, 3 * MIB, MPOL_PREFERRED, SECOND, MPOL_MF_MOVE));
+	cr_assert_eq(bindings_of((uintptr_t)block, 3 * MIB), 2);
 }
 
 /* Handed out before the constructor could ask for nodes. */
