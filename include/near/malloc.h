@@ -82,8 +82,8 @@ NEAR_EXPORT void *near_aligned_alloc_on_node(size_t align, size_t size, int node
 NEAR_EXPORT void *near_realloc_on_node(void *ptr, size_t size, int node);
 
 /*
- * The home of a block; any address inside it will do. -1 with errno EINVAL: not from this allocator, or free; ENODATA:
- * memory is not kept apart by nodes, so it has no home.
+ * The home of a block; any address inside it will do. -1 with errno EINVAL: not from this allocator, or free (small
+ * blocks in caches count as in use); ENODATA: memory is not kept apart by nodes, so it has no home.
  */
 NEAR_EXPORT int near_node_of(const void *ptr) NEAR_NO_ACCESS;
 
