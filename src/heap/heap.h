@@ -173,6 +173,8 @@ extern struct heap *near__heap[OS_MAX_NODES];
 bool near__heap_first(void);
 /* Makes the heap of a node; false when no memory can be had. */
 bool near__heap_start(unsigned node);
+/* Makes resident what the node's heap has handed out so far. */
+void near__heap_populate(unsigned node);
 /* Notes that source i of a node stood in for it. */
 void near__heap_note_fallback(unsigned node, unsigned i, size_t bytes);
 

@@ -36,6 +36,19 @@ bool near__heap_start(unsigned node)
 	return true;
 }
 
+void near__heap_populate(unsigned node)
+{
+	uint32_t end = near__pool_end(&near__spans);
+
+	for (uint32_t i = 1; i < end; i++) {
+		const struct span *span = near__pool_peek(&near__spans, i);
+		uint32_t state = span ? load_acquire(&span->state) : SPAN_UNUSED;
+
+		if ((state == SPAN_OBJECTS || state == SPAN_RUN || state == SPAN_MAPPED) && span->node == node)
+			near__os_populate((void *)span->start, span->bytes);
+	}
+}
+
 void near__heap_note_fallback(unsigned node, unsigned i, size_t bytes)
 {
 	struct source *source = &near__heap[node]->source[i];

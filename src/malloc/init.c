@@ -18,6 +18,7 @@
 #include "base/format.h"
 #include "heap/extent.h"
 #include "keep/keep.h"
+#include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
 
@@ -117,6 +118,18 @@ static bool make_heaps(void)
 	return true;
 }
 
+/* What was made before the nodes were known is on its own, and nobody has claimed it. */
+static void settle_first_heap(void)
+{
+	near__extent_trim(0, 0, false);
+	if (near__topology.strict) {
+		near__trim(0);
+		near__heap_populate(0);
+	}
+	near__region_bind(0);
+	near__large_bind();
+}
+
 static void start_nodes(void)
 {
 	if (!nodes_wanted())
@@ -125,9 +138,7 @@ static void start_nodes(void)
 		near__topology.strict = strict_wanted();
 		if (make_heaps()) {
 			store_release(&near__nodes, near__topology.nodes);
-			near__region_bind(0);
-			near__extent_trim(0, 0, false); /* they are not bound */
-			near__large_bind();
+			settle_first_heap();
 			return;
 		}
 	}

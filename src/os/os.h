@@ -35,7 +35,7 @@ void *near__os_map(size_t bytes, size_t align);
 int near__os_unmap(void *start, size_t bytes);
 /* Whether nothing is mapped in the range, at this moment. */
 bool near__os_is_unmapped(void *start, size_t bytes);
-/* Makes all pages resident and writable; their contents are indifferent. */
+/* Makes all pages resident, and their contents stay. */
 int near__os_populate(void *start, size_t bytes);
 /* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
 int near__os_purge(void *start, size_t bytes);

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
+#include "base/atomic.h"
 #include "base/bits.h"
 #include "os/kernel.h"
 #include "os/os.h"
@@ -70,8 +71,12 @@ int near__os_populate(void *start, size_t bytes)
 	long error = KERNEL(SYS_madvise, start, bytes, MADV_POPULATE_WRITE);
 
 	if (error == -EINVAL) {
-		for (size_t at = 0; at < bytes; at += near__os_page_size)
-			((volatile char *)start)[at] = 0;
+		/* A store of what is there: others may be writing. */
+		for (char *at = start; at < (char *)start + bytes; at += near__os_page_size) {
+			char was = load_relaxed(at);
+
+			cas_relaxed(at, &was, was);
+		}
 		error = 0;
 	}
 	return (int)-error;

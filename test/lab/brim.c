@@ -192,6 +192,9 @@ static void expect_all_on(const struct heap *heap, int node, const char *what)
 	EXPECT(counts[node] > 0, "%s: nothing lies on node %d", what, node);
 	for (int to = 0; to <= LAB_NODES; to++)
 		EXPECT(to == node || counts[to] == 0, "%s: %zu pages lie on node %d", what, counts[to], to);
+	explain_left = lab_status != 0 ? 5 : 0;
+	for (size_t i = 0; i < heap->count && explain_left > 0; i++)
+		explain_object(&heap->objects[i]);
 }
 
 /* Allocates until it is refused, which it must be. Returns the bytes. */

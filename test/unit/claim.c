@@ -56,6 +56,23 @@ Test(claim, prefers_populates_and_binds)
 	expect_right();
 }
 
+/* Its spans are handed out from later, and what lies between their objects was never touched. */
+Test(claim, what_was_made_before_is_resident)
+{
+	char *object, *run, *mapping;
+
+	cr_assert_eq(near__span_take(0, class_of(1024), (void **)&object, 1), 1);
+	run = large(300 * KIB, 0);
+	mapping = large(3 * MIB, 0);
+	strcpy(object, "still there");
+	start(true);
+	cr_assert_not(is_resident(span_at(object)->start, span_at(object)->bytes));
+	near__heap_populate(0);
+	cr_assert(is_resident(span_at(object)->start, span_at(object)->bytes));
+	cr_assert(is_resident((uintptr_t)run, 300 * KIB) && is_resident((uintptr_t)mapping, 3 * MIB));
+	cr_assert_str_eq(object, "still there");
+}
+
 /* Only where some of it came from elsewhere, for it disturbs all CPUs. */
 Test(claim, what_lies_elsewhere_is_moved)
 {

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <time.h>
 
+#include "filter.h"
 #include "unit.h"
 
 Test(os, nodes_of_sys_agree_with_themselves)
@@ -32,4 +33,25 @@ Test(os, the_clock_goes_on_and_never_back)
 	nanosleep(&(struct timespec){.tv_nsec = 60000000}, NULL);
 	now = near__os_milliseconds();
 	cr_assert(now >= first + 40 && now < first + 60000, "%lu", (unsigned long)(now - first));
+}
+
+/* Before Linux 5.14 madvise knows nothing of it. */
+Test(os, populating_leaves_what_is_there)
+{
+	size_t page = near__os_page_size, bytes = 8 * page;
+
+	for (int old = 0; old < 2; old++) {
+		char *memory = near__os_map(bytes, page);
+		unsigned char resident[8] = {0};
+
+		cr_assert_not_null(memory);
+		cr_assert(!old || !filter_install("madvise", EINVAL));
+		memory[3 * page] = 'x';
+		cr_assert_eq(near__os_populate(memory, bytes), 0);
+		cr_assert_eq(mincore(memory, bytes, resident), 0);
+		for (int i = 0; i < 8; i++) {
+			cr_assert(resident[i] & 1, "page %d", i);
+			cr_assert_eq(memory[i * page], i == 3 ? 'x' : 0);
+		}
+	}
 }
