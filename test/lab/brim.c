@@ -53,13 +53,13 @@ static size_t set_huge_pages(int node, size_t pages)
 
 static size_t huge_pages[LAB_NODES];
 
-/* Memory of this process, to its end, for there may be too few free pages in a row. */
+/* Memory of this process, to its end, for there may be too few free pages in a row. Preferred: nobody is killed for it. */
 static void take_small_pages(int node, size_t mib)
 {
 	unsigned long mask = 1ul << node;
 	void *start = map_memory(mib * MIB);
 
-	CHECK(syscall(SYS_mbind, start, mib * MIB, MPOL_BIND, &mask, LAB_NODES + 1, 0) == 0);
+	CHECK(syscall(SYS_mbind, start, mib * MIB, MPOL_PREFERRED, &mask, LAB_NODES + 1, 0) == 0);
 	memset(start, 1, mib * MIB);
 }
 
