@@ -258,10 +258,10 @@ static bool may_purge_spans(void)
 
 size_t near__span_purge(unsigned node, unsigned age)
 {
-	uint32_t end = near__pool_end(&near__spans);
+	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
 	size_t bytes = 0;
 
-	for (uint32_t i = 1; i < end && may_purge_spans(); i++) {
+	for (uint32_t i = 1; i < end; i++) {
 		struct span *span = objects_at(i);
 
 		if (span && span->node == node)
