@@ -6,7 +6,7 @@
  */
 #include "near.h"
 
-enum { FREED = 20000, STILL_THERE = 600 };
+enum { FREED = 20000, STILL_THERE = 600, SAMPLED = 24 };
 
 /* Objects for `home` that are freed on another node: they are counted, but for some that are still in a magazine. */
 static void pair_of(int on, int home)
@@ -126,10 +126,10 @@ static void samples(void)
 	size_t counts[LAB_NODES];
 
 	for (int i = 0; i < home_count; i++) {
-		void *blocks[64];
+		void *blocks[SAMPLED];
 		size_t pages = 0;
 
-		for (int k = 0; k < 64; k++) {
+		for (int k = 0; k < SAMPLED; k++) {
 			blocks[k] = near_malloc_on_node(k % 2 == 0 ? 100000 : 1200000, homes[i]);
 			CHECK(blocks[k] != NULL);
 			memset(blocks[k], 1, k % 2 == 0 ? 100000 : 1200000);
@@ -141,7 +141,7 @@ static void samples(void)
 		EXPECT(pages > 100 && pages <= 1200, "a sample of 500 pages of node %d has %zu", homes[i], pages);
 		EXPECT(counts[homes[i]] == pages, "a sample of node %d: %zu of %zu pages lie there", homes[i],
 		       counts[homes[i]], pages);
-		for (int k = 0; k < 64; k++)
+		for (int k = 0; k < SAMPLED; k++)
 			free(blocks[k]);
 	}
 }
