@@ -1,15 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * idle back|stay: a few objects are freed on another node than their own, too few to be sent home, and then nobody
- * frees more of their kind. While threads elsewhere are busy, they must be back home after a while, and be handed out
- * there, or `stay`, if decay_ms is long.
+ * idle back|asleep|stay: a few objects are freed on another node than their own, too few to be sent home, and then
+ * nobody frees more of their kind. After a while they must be back home, and be handed out there: `back`, while this
+ * thread is busy elsewhere; `asleep`, while all threads sleep, of which there are two. Or they `stay`, if decay_ms is
+ * long.
  */
 #include "near.h"
+#include "threads.h"
 
 enum { FEW = 20, FEW_BYTES = 100, BUSY = 2000, ANSWER_MS = 8000, STAY_MS = 1500 };
 
 static void *few[FEW];
+static void *neighbours[FEW]; /* in use to the end, and so the spans are: else they might go, and others come */
 
 /* Misses of a bin, on a CPU that has nothing to do with it. */
 static void be_busy(void)
@@ -20,6 +23,13 @@ static void be_busy(void)
 		others[i] = opaque(malloc(2000));
 	for (int i = 0; i < BUSY; i++)
 		free(others[i]);
+}
+
+static void *sleep_for_ever(void *unused)
+{
+	for (;;)
+		nap_ms(1000);
+	return unused;
 }
 
 static bool is_one_of_them(const void *p)
@@ -51,10 +61,11 @@ int main(int argc, char **argv)
 {
 	int nodes[3], n = 0, again;
 	uint64_t before, at_first, end;
-	bool back;
+	bool back, asleep;
 
 	CHECK(argc == 2);
-	back = strcmp(argv[1], "back") == 0;
+	asleep = strcmp(argv[1], "asleep") == 0;
+	back = asleep || strcmp(argv[1], "back") == 0;
 	need_near();
 	machine_read();
 	for (int node = 0; node < machine.nodes && n < 3; node++) {
@@ -65,9 +76,13 @@ int main(int argc, char **argv)
 		skip("there is one node only");
 	if (n == 2)
 		nodes[2] = nodes[0];
+	if (asleep)
+		thread_start(sleep_for_ever, NULL);
 	pin(cpu_of_node(nodes[0]));
-	for (int i = 0; i < FEW; i++)
+	for (int i = 0; i < FEW; i++) {
 		few[i] = opaque(malloc(FEW_BYTES));
+		neighbours[i] = opaque(malloc(FEW_BYTES));
+	}
 	pin(cpu_of_node(nodes[1]));
 	before = pair_freed(nodes[1], nodes[0]);
 	for (int i = 0; i < FEW; i++)
@@ -77,7 +92,8 @@ int main(int argc, char **argv)
 	pin(cpu_of_node(nodes[2]));
 	end = now_ns() + (uint64_t)(back ? ANSWER_MS : STAY_MS) * 1000000;
 	while (now_ns() < end && (!back || pair_freed(nodes[1], nodes[0]) - before < FEW)) {
-		be_busy();
+		if (!asleep)
+			be_busy();
 		nap_ms(1);
 	}
 	tell("%lu of %d were home at first, %lu later\n", at_first, FEW, pair_freed(nodes[1], nodes[0]) - before);

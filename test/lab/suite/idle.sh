@@ -9,6 +9,7 @@
 
 for mode in rseq:auto rseq:off; do
 	try "what idle CPUs freed comes home, $mode" 60 $near NEARMALLOC_CONF=decay_ms:200,$mode $LAB_BIN/lab-idle back
+	try "and while all threads sleep, $mode" 60 $near NEARMALLOC_CONF=decay_ms:200,$mode $LAB_BIN/lab-idle asleep
 	try "with a long decay_ms it stays, $mode" 60 $near NEARMALLOC_CONF=decay_ms:1000000,$mode $LAB_BIN/lab-idle stay
 	long || break
 done
