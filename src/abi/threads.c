@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * The names by which programs make threads, and by which a main thread ends alone: to see the first, and where the program
- * itself calls, so that no lock of libc's is held. All are passed on. The static archive has none of them.
+ * The names by which programs make threads: to see the first, and where the program itself calls, so that no lock of
+ * libc's is held. Both are passed on. The static archive has neither.
  */
 #ifdef PIC
 
@@ -44,34 +44,6 @@ NEAR_EXPORT int thrd_create(thrd_t *thread, thrd_start_t start, void *argument)
 	if (result == thrd_success)
 		near__janitor_start();
 	return result;
-}
-
-static void main_may_end(void)
-{
-	if (gettid() == getpid())
-		near__janitor_main_ends();
-}
-
-NEAR_EXPORT _Noreturn void pthread_exit(void *result)
-{
-	static void (*real)(void *);
-
-	main_may_end();
-	if (!real)
-		*(void **)&real = near__os_next_symbol("pthread_exit");
-	real(result);
-	__builtin_unreachable();
-}
-
-NEAR_EXPORT _Noreturn void thrd_exit(int result)
-{
-	static void (*real)(int);
-
-	main_may_end();
-	if (!real)
-		*(void **)&real = near__os_next_symbol("thrd_exit");
-	real(result);
-	__builtin_unreachable();
 }
 
 #endif

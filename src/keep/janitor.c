@@ -81,6 +81,13 @@ static void janitor(void)
 	store_release(&state, (uint32_t)STATE_NONE);
 }
 
+static void note_main_ends(void)
+{
+	store_relaxed(&main_ended, 1u);
+	if (near__janitor_runs())
+		ring();
+}
+
 void near__janitor_start(void)
 {
 	uint32_t none = STATE_NONE;
@@ -88,19 +95,13 @@ void near__janitor_start(void)
 	if (near__conf.janitor == CONF_OFF || near__mode == NEAR_MODE_EARLY || load_relaxed(&state) != STATE_NONE ||
 	    !cas_acq_rel(&state, &none, (uint32_t)STATE_STARTING))
 		return;
+	near__os_when_main_ends(note_main_ends); /* who makes the first thread is the main one */
 	store_relaxed(&near__heap_decays, near__conf.decay_ms != 0);
 	store_release(&state, (uint32_t)STATE_RUNS);
 	if (near__os_thread(janitor, "nearmalloc"))
 		return;
 	store_relaxed(&near__heap_decays, false);
 	store_release(&state, (uint32_t)STATE_NONE); /* the next thread that the program makes tries again */
-}
-
-void near__janitor_main_ends(void)
-{
-	store_relaxed(&main_ended, 1u);
-	if (near__janitor_runs())
-		ring();
 }
 
 /* The thread did not come along. */

@@ -35,11 +35,12 @@ void near__keep_fulfil(void);
 
 /* ---- janitor.c ------------------------------------------------------------------------------------- */
 
-/* The program makes a thread, or wants the janitor without. Starts it if that is allowed and it is not there yet. */
+/*
+ * The program makes a thread, or wants the janitor without. Starts it if that is allowed and it is not there yet. It does
+ * not keep a process alive whose main thread has ended.
+ */
 void near__janitor_start(void);
 void near__janitor_wake(void);
-/* The main thread is about to end without the process: the janitor must not be what keeps it alive. */
-void near__janitor_main_ends(void);
 void near__janitor_after_fork(void);
 bool near__janitor_runs(void);
 /* It sleeps until it is woken; see near__janitor_wake. */

@@ -190,6 +190,8 @@ void near__os_forked(void);
  * constructor only. `name` stays the caller's. False: none can be had.
  */
 bool near__os_thread(void (*body)(void), const char *name);
+/* If the calling thread is the main one: what to call when it ends without the process. Once in a process. */
+void near__os_when_main_ends(void (*call)(void));
 /* How many threads the process has, ended main thread included; 0 where it cannot be known. */
 unsigned near__os_threads(void);
 /* Sleeps while *word is `value`, for that long at most; UINT64_MAX: without a limit. May return early. */

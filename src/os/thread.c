@@ -8,6 +8,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/atomic.h"
 #include "os/kernel.h"
@@ -88,6 +89,28 @@ bool near__os_thread(void (*body)(void), const char *name)
 		near__os_wait(&started, 0, START_MS);
 	errno = saved;
 	return !error;
+}
+
+static void (*main_ends)(void);
+
+static void call_main_ends(void *value)
+{
+	(void)value;
+	main_ends();
+}
+
+/* As a thread's own data is destroyed: on pthread_exit, when cancelled, and at the return of a thread that forked. */
+void near__os_when_main_ends(void (*call)(void))
+{
+	static bool made;
+	static pthread_key_t key;
+
+	if (gettid() != getpid())
+		return;
+	main_ends = call;
+	made = made || !pthread_key_create(&key, call_main_ends);
+	if (made)
+		pthread_setspecific(key, &key);
 }
 
 unsigned near__os_threads(void)

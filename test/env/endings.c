@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* A process that ends while its threads allocate: by exit, quick_exit, return, or after main has left by pthread_exit. */
+/* A process that ends while its threads allocate, in every way, also after main has left. */
 #include <pthread.h>
 
 #include "shadow.h"
@@ -87,12 +87,50 @@ static void by_last_thread(void)
 	pthread_exit(NULL);
 }
 
+static void *main_is_cancelled(void *arg)
+{
+	CHECK(pthread_cancel(*(pthread_t *)arg) == 0);
+	return allocate_a_while(NULL);
+}
+
+static void by_cancelling_main(void)
+{
+	static pthread_t self;
+
+	self = pthread_self();
+	thread_start(main_is_cancelled, &self);
+	for (;;)
+		pause();
+}
+
+/* The thread that forked is the child's main one, and ends by a return; another is the last. */
+static void *fork_and_return(void *arg)
+{
+	pid_t pid = fork();
+
+	(void)arg;
+	CHECK(pid >= 0);
+	if (pid == 0)
+		thread_start(allocate_a_while, NULL);
+	else
+		expect_clean_exit(pid);
+	return NULL;
+}
+
+static void by_forked_thread(void)
+{
+	thread_join(thread_start(fork_and_return, NULL));
+	exit(0);
+}
+
 static const struct test_case cases[] = {
 	{"exit", by_exit},
 	{"quick_exit", by_quick_exit},
 	{"return", by_return},
 	{"pthread_exit", by_pthread_exit},
 	{"last_thread", by_last_thread},
+	{"cancelling_main", by_cancelling_main},
+	{"forked_thread", by_forked_thread},
 };
 
 int main(int argc, char **argv)

@@ -23,7 +23,7 @@ edges() {
 endings() {
 	local way
 	edges
-	for way in exit quick_exit return pthread_exit last_thread; do
+	for way in exit quick_exit return pthread_exit last_thread cancelling_main forked_thread; do
 		for turn in 1 2 3; do
 			preloaded 20 "$BIN/endings" $way >out 2>&1 || break
 		done
