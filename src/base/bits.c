@@ -52,30 +52,6 @@ unsigned near__bits_count(const uint64_t *map, unsigned from, unsigned len)
 	return count;
 }
 
-static unsigned next(const uint64_t *map, unsigned from, unsigned bits, uint64_t flip)
-{
-	while (from < bits) {
-		uint64_t word = (map[from / 64] ^ flip) >> (from % 64);
-
-		if (word) {
-			from += (unsigned)__builtin_ctzll(word);
-			return from < bits ? from : bits;
-		}
-		from = (from / 64 + 1) * 64;
-	}
-	return bits;
-}
-
-unsigned near__bits_next_clear(const uint64_t *map, unsigned from, unsigned bits)
-{
-	return next(map, from, bits, ~0ull);
-}
-
-unsigned near__bits_next_set(const uint64_t *map, unsigned from, unsigned bits)
-{
-	return next(map, from, bits, 0);
-}
-
 static bool number_next(const char **text, const char *end, unsigned long *n)
 {
 	const char *p = *text;

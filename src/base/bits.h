@@ -63,14 +63,35 @@ ALWAYS_INLINE bool bit_test(const uint64_t *map, unsigned i)
 	return map[i / 64] >> (i % 64) & 1;
 }
 
+/* First bit at or after `from` that differs from those of `flip`; `bits` when there is none. */
+ALWAYS_INLINE unsigned bits_next(const uint64_t *map, unsigned from, unsigned bits, uint64_t flip)
+{
+	while (from < bits) {
+		uint64_t word = (map[from / 64] ^ flip) >> (from % 64);
+
+		if (word) {
+			from += (unsigned)__builtin_ctzll(word);
+			return from < bits ? from : bits;
+		}
+		from = (from / 64 + 1) * 64;
+	}
+	return bits;
+}
+
+ALWAYS_INLINE unsigned bits_next_clear(const uint64_t *map, unsigned from, unsigned bits)
+{
+	return bits_next(map, from, bits, ~0ull);
+}
+
+ALWAYS_INLINE unsigned bits_next_set(const uint64_t *map, unsigned from, unsigned bits)
+{
+	return bits_next(map, from, bits, 0);
+}
+
 void near__bits_set(uint64_t *map, unsigned from, unsigned len);
 void near__bits_clear(uint64_t *map, unsigned from, unsigned len);
 bool near__bits_any(const uint64_t *map, unsigned from, unsigned len);
 unsigned near__bits_count(const uint64_t *map, unsigned from, unsigned len);
-
-/* First clear (set) bit at or after `from`; `bits` when there is none. */
-unsigned near__bits_next_clear(const uint64_t *map, unsigned from, unsigned bits);
-unsigned near__bits_next_set(const uint64_t *map, unsigned from, unsigned bits);
 
 /*
  * A list such as "0-3,8": takes its first range off and moves *list past it and its comma. False: there is none, or it is not

@@ -238,15 +238,15 @@ void near__conf_parse(const char *text, size_t length, const char *source, conf_
 static void describe_nodes(struct text *out, const uint64_t *nodes)
 {
 	const char *comma = "";
-	unsigned most = CONF_NODE_WORDS * 64, at = near__bits_next_set(nodes, 0, most);
+	unsigned most = CONF_NODE_WORDS * 64, at = bits_next_set(nodes, 0, most);
 
 	if (at == most)
 		near__text_add(out, "all");
 	for (; at < most; comma = ",") {
-		unsigned end = near__bits_next_clear(nodes, at, most);
+		unsigned end = bits_next_clear(nodes, at, most);
 
 		near__text_add(out, end - at > 1 ? "%s%u-%u" : "%s%u", comma, at, end - 1);
-		at = near__bits_next_set(nodes, end, most);
+		at = bits_next_set(nodes, end, most);
 	}
 }
 

@@ -74,31 +74,31 @@ void near__chunk_unlink(struct chunk_heap *heap, struct chunk *chunk)
 /* First free run of `pages` pages from a multiple of `align`; CHUNK_PAGES when there is none. */
 static unsigned find_run(const struct chunk *chunk, unsigned pages, unsigned align)
 {
-	unsigned at = near__bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+	unsigned at = bits_next_clear(chunk->used, 0, CHUNK_PAGES);
 
 	while (at < CHUNK_PAGES) {
-		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
+		unsigned end = bits_next_set(chunk->used, at, CHUNK_PAGES);
 		unsigned start = (unsigned)round_up(at, align);
 
 		if (start + pages <= end)
 			return start;
-		at = near__bits_next_clear(chunk->used, end, CHUNK_PAGES);
+		at = bits_next_clear(chunk->used, end, CHUNK_PAGES);
 	}
 	return CHUNK_PAGES;
 }
 
 static void recount(struct chunk *chunk)
 {
-	unsigned longest = 0, on_grid = 0, free = 0, dirty = 0, at = near__bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+	unsigned longest = 0, on_grid = 0, free = 0, dirty = 0, at = bits_next_clear(chunk->used, 0, CHUNK_PAGES);
 
 	while (at < CHUNK_PAGES) {
-		unsigned end = near__bits_next_set(chunk->used, at, CHUNK_PAGES);
+		unsigned end = bits_next_set(chunk->used, at, CHUNK_PAGES);
 		unsigned start = (unsigned)round_up(at, GRID_PAGES);
 
 		free += end - at;
 		longest = end - at > longest ? end - at : longest;
 		on_grid = end > start + on_grid ? end - start : on_grid;
-		at = near__bits_next_clear(chunk->used, end, CHUNK_PAGES);
+		at = bits_next_clear(chunk->used, end, CHUNK_PAGES);
 	}
 	for (unsigned w = 0; w < CHUNK_WORDS; w++)
 		dirty += bits_in(chunk->dirty[w] & ~chunk->used[w]);

@@ -135,7 +135,8 @@ struct chunk_heap {
 	struct regret regret;
 	/* Of 256 pages in use, and of 256 that are free and dirty, so many are resident; see retain.c. */
 	unsigned used_density, free_density;
-	uint32_t sampled;   /* the chunk looked at last; the purge lock's */
+	uint32_t sampled;   /* the chunk looked at last; the purge lock's, as is: */
+	uint32_t samples;   /* how often that was done, up to a bound */
 	unsigned unsampled; /* runs taken and given since; lossy */
 } ALIGNED(CACHE_LINE_PAIR);
 

@@ -37,14 +37,14 @@ static bool find_dirt(const struct chunk *chunk, unsigned end, unsigned most, st
 	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE), at = 0;
 
 	run->pages = 0;
-	while ((at = near__bits_next_clear(chunk->used, at, end)) < end) {
-		unsigned next = near__bits_next_set(chunk->used, at, end);
+	while ((at = bits_next_clear(chunk->used, at, end)) < end) {
+		unsigned next = bits_next_set(chunk->used, at, end);
 		unsigned from = (unsigned)round_up(at, grain), to = (unsigned)round_down(next, grain);
 
 		at = next;
 		if (from >= to)
 			continue;
-		from = (unsigned)round_down(near__bits_next_set(chunk->dirty, from, to), grain);
+		from = (unsigned)round_down(bits_next_set(chunk->dirty, from, to), grain);
 		while (to > from && !near__bits_any(chunk->dirty, to - grain, grain))
 			to -= grain;
 		if (from >= to)

@@ -22,7 +22,8 @@ enum {
 	ALL = 256, /* densities are parts of it */
 	SAMPLES = 4,
 	SAMPLE_CALLS = 256,	 /* runs taken and given until densities are looked at again, */
-	SAMPLE_LEAST = 8 << 20, /* if there is so much memory */
+	SAMPLE_DOUBLES = 3,	 /* twice as many after each of the first looks, */
+	SAMPLE_LEAST = 8 << 20, /* and if there is so much memory */
 	GRID_RUN = 32 << 10,  /* shorter runs need no grid, nor those of blocks of which every page is touched */
 	GRID_BLOCK = 8 << 10,
 	GRID_DENSITY = ALL / 8 * 5, /* if more of what is in use is resident, there is nothing to gain */
@@ -93,6 +94,7 @@ void near__heap_sample(unsigned node)
 		n++;
 	}
 	heap->sampled = i;
+	store_relaxed(&heap->samples, size_min(heap->samples + 1, SAMPLE_DOUBLES));
 	learn(&heap->used_density, used_resident, used);
 	learn(&heap->free_density, dirty_resident, dirty);
 }
@@ -178,11 +180,12 @@ void near__heap_wish(unsigned node)
 	struct heap *heap = near__heap[node];
 	size_t dirty = load_relaxed(&heap->chunks.dirty_free);
 	unsigned calls = load_relaxed(&heap->chunks.unsampled) + 1;
+	bool due = calls >= (unsigned)SAMPLE_CALLS << load_relaxed(&heap->chunks.samples);
 
-	store_relaxed(&heap->chunks.unsampled, calls % SAMPLE_CALLS);
+	store_relaxed(&heap->chunks.unsampled, due ? 0 : calls);
 	if (near__heap_resident(node, dirty) > near__chunk_allowance(node) ||
 	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node) ||
-	    (calls == SAMPLE_CALLS && load_relaxed(&heap->chunks.committed) > SAMPLE_LEAST))
+	    (due && load_relaxed(&heap->chunks.committed) > SAMPLE_LEAST))
 		wish(HEAP_TOO_MUCH);
 }
 

@@ -29,7 +29,7 @@ __attribute__((unused)) static bool is_sound(const struct span *span)
 	unsigned free = near__bits_count(span->free, 0, SPAN_MOST_OBJECTS);
 
 	return span->used + free == span->fresh && span->fresh <= near__class[span->class].objects &&
-	       near__bits_next_set(span->free, span->fresh, SPAN_MOST_OBJECTS) == SPAN_MOST_OBJECTS;
+	       bits_next_set(span->free, span->fresh, SPAN_MOST_OBJECTS) == SPAN_MOST_OBJECTS;
 }
 
 static void link_span(struct span_list *list, struct span *span, uint32_t index)

@@ -85,7 +85,7 @@ static void confirm_options(void)
 
 static bool nodes_wanted(void)
 {
-	bool named = near__bits_next_set(near__conf.nodes, 0, OS_NODE_NUMBERS) < OS_NODE_NUMBERS;
+	bool named = bits_next_set(near__conf.nodes, 0, OS_NODE_NUMBERS) < OS_NODE_NUMBERS;
 
 	if (near__conf.numa != CONF_AUTO)
 		return near__conf.numa == CONF_ON;

@@ -39,7 +39,7 @@ static bool is_named(const uint64_t *named, unsigned node)
 
 static bool any_named(const uint64_t *named)
 {
-	return named && near__bits_next_set(named, 0, OS_NODE_NUMBERS) < OS_NODE_NUMBERS;
+	return named && bits_next_set(named, 0, OS_NODE_NUMBERS) < OS_NODE_NUMBERS;
 }
 
 /* Nodes with memory among those that the user named, or all. */

@@ -43,8 +43,8 @@ static void walk_chunk(struct walk *walk, struct chunk *chunk)
 	for (unsigned w = 0; w < CHUNK_WORDS; w++)
 		used[w] = chunk->in_use ? chunk->used[w] : ~0ull;
 	lock_release(&heap->lock);
-	while ((at = near__bits_next_clear(used, at, CHUNK_PAGES)) < CHUNK_PAGES) {
-		unsigned end = near__bits_next_set(used, at, CHUNK_PAGES);
+	while ((at = bits_next_clear(used, at, CHUNK_PAGES)) < CHUNK_PAGES) {
+		unsigned end = bits_next_set(used, at, CHUNK_PAGES);
 
 		hand_on(walk, base + (size_t)at * MAP_PAGE, (size_t)(end - at) * MAP_PAGE, NEAR_RANGE_FREE, node);
 		at = end;

@@ -25,9 +25,9 @@ static void check_searches(const uint64_t *map, const bool *shadow, unsigned fro
 	cr_assert_eq(near__bits_count(map, from, len), count);
 	cr_assert_eq(near__bits_any(map, from, len), count > 0);
 	naive(shadow, from, end, true, &at);
-	cr_assert_eq(near__bits_next_set(map, from, end), at);
+	cr_assert_eq(bits_next_set(map, from, end), at);
 	naive(shadow, from, end, false, &at);
-	cr_assert_eq(near__bits_next_clear(map, from, end), at);
+	cr_assert_eq(bits_next_clear(map, from, end), at);
 }
 
 Test(bits, ranges_match_single_bits)
@@ -56,14 +56,14 @@ Test(bits, whole_words_and_ends)
 {
 	uint64_t map[2] = {~0ull, ~0ull};
 
-	cr_assert_eq(near__bits_next_clear(map, 0, 128), 128);
-	cr_assert_eq(near__bits_next_clear(map, 128, 128), 128);
-	cr_assert_eq(near__bits_next_set(map, 63, 128), 63);
-	cr_assert_eq(near__bits_next_set(map, 64, 65), 64);
+	cr_assert_eq(bits_next_clear(map, 0, 128), 128);
+	cr_assert_eq(bits_next_clear(map, 128, 128), 128);
+	cr_assert_eq(bits_next_set(map, 63, 128), 63);
+	cr_assert_eq(bits_next_set(map, 64, 65), 64);
 	cr_assert_eq(near__bits_count(map, 0, 128), 128);
 	near__bits_clear(map, 0, 128);
 	cr_assert(map[0] == 0 && map[1] == 0);
-	cr_assert_eq(near__bits_next_set(map, 0, 128), 128);
+	cr_assert_eq(bits_next_set(map, 0, 128), 128);
 	near__bits_set(map, 63, 2);
 	cr_assert(map[0] == 1ull << 63 && map[1] == 1);
 	cr_assert_not(near__bits_any(map, 0, 63));
