@@ -71,6 +71,7 @@ struct depot {
 	struct stack cold ALIGNED(CACHE_LINE_PAIR); /* empty ones whose memory was given back */
 	uint32_t stuck;				    /* empty ones of which it could not be, when last tried; the purge lock's */
 	uint64_t bytes ALIGNED(CACHE_LINE);	    /* capacity worth of all full magazines */
+	struct regret regret;			    /* of what went to the spans because there was too much of it */
 };
 
 _Static_assert((OS_MAX_NODES * CLASSES + 1) * BIN_WORDS <= UINT16_MAX, "the page map has 16 bits for a bin");
@@ -96,10 +97,10 @@ extern HIDDEN struct bin *near__local_base[OS_MAX_CPUS + 2];
 
 enum { CACHE_LEAST = 1 << 20, CACHE_SHARE = 8 };
 
-/* What of a budget may be used: not much more than a share of the objects that there are. */
-ALWAYS_INLINE uint64_t near__cache_budget(uint64_t budget, unsigned node)
+/* What of a budget may be used: not much more than a share of the objects that there are, and what was wanted again. */
+ALWAYS_INLINE uint64_t near__cache_budget(uint64_t budget, unsigned node, uint64_t regretted)
 {
-	uint64_t share = CACHE_LEAST + load_relaxed(&near__heap[node]->object_bytes) / CACHE_SHARE;
+	uint64_t share = CACHE_LEAST + load_relaxed(&near__heap[node]->object_bytes) / CACHE_SHARE + regretted;
 
 	return share < budget ? share : budget;
 }

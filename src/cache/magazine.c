@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cache/cache.h"
+#include "heap/retain.h"
 #include "os/os.h"
 
 POOL_DEFINE(near__magazines, MAGAZINE_BYTES, MAGAZINE_BYTES);
@@ -177,12 +178,15 @@ bool near__depot_flush(unsigned bin, uintptr_t cursor)
 
 void near__depot_push(unsigned bin, uintptr_t cursor)
 {
-	uint64_t bytes = load_relaxed(&near__depot[bin_node(bin)]->bytes);
+	struct depot *depot = near__depot[bin_node(bin)];
+	uint64_t budget = near__cache_budget(near__depot_budget, bin_node(bin), load_relaxed(&depot->regret.regretted));
 
-	if (magazine_is_empty(cursor) || bytes + worth(bin, cursor) > near__cache_budget(near__depot_budget, bin_node(bin)))
-		near__depot_flush(bin, cursor);
-	else
+	if (!magazine_is_empty(cursor) && load_relaxed(&depot->bytes) + worth(bin, cursor) <= budget) {
 		keep_full(bin, cursor);
+		return;
+	}
+	near__regret_given(&depot->regret, (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes);
+	near__depot_flush(bin, cursor);
 }
 
 /* ---- giving back ---------------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
  */
 #include "base/conf.h"
 #include "cache/cache.h"
+#include "heap/retain.h"
 
 /* What a taken spare is: at most one of the two is set. */
 struct hands {
@@ -51,7 +52,7 @@ static unsigned wanted(struct cpu_table *table, unsigned bin)
 	want = load_relaxed(&table->want[bin]);
 	store_relaxed(&table->want[bin], (uint8_t)size_min(want * 2, class->capacity));
 	least = (unsigned)size_min(FLOOR_BYTES / class->bytes, want);
-	left = (int64_t)(near__cache_budget(near__percpu_budget, table->node) >> (class->bytes > CLASS_TABLE_LARGEST)) -
+	left = (int64_t)(near__cache_budget(near__percpu_budget, table->node, 0) >> (class->bytes > CLASS_TABLE_LARGEST)) -
 	       load_relaxed(&table->charged);
 	if (left < (int64_t)want * class->bytes)
 		want = left > 0 ? (unsigned)((uint64_t)left / class->bytes) : 0;
@@ -101,6 +102,7 @@ static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *e
 	got = near__span_take(node, class, (void **)magazine, want);
 	if (!got)
 		return 0;
+	near__regret_taken(&near__depot[node]->regret, (size_t)got * near__class[class].bytes, near__depot_budget);
 	near__magazine_prepare(magazine, got); /* writes the sentinel below the objects just stored */
 	*empty = 0;
 	return magazine;
