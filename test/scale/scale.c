@@ -135,10 +135,12 @@ static struct ring {
 
 static void put(unsigned cpu, struct ring *ring)
 {
-	if (ring->in - ring->out == RING)
+	if (ring->in - ring->out == RING) {
 		sim_spend(IDLE_CYCLES);
-	else
-		ring->object[ring->in++ % RING] = take(cpu, SIZE);
+		return;
+	}
+	ring->object[ring->in % RING] = take(cpu, SIZE);
+	ring->in++; /* not before: others run while it is taken */
 }
 
 static void get(unsigned cpu, struct ring *ring)
