@@ -137,6 +137,8 @@ void *near__cache_alloc(struct cpu_table *table, unsigned node, unsigned class)
 	if (!hands.full) {
 		hands.full = near__depot_pop(bin);
 		count_lossy(&table->counts.refills_depot, (uint64_t)(hands.full != 0));
+		if (!hands.full && !hands.empty) /* nothing comes that an empty one would have to go for */
+			hands = take_spare(table, bin, false, &charge);
 		if (!hands.full)
 			hands.full = fill(node, class, wanted(table, bin), &hands.empty);
 		if (!hands.full) {
