@@ -223,9 +223,8 @@ static void reduce(unsigned node)
 
 void near__keep_fulfil(void)
 {
-	uint32_t wishes = load_relaxed(&near__heap_wishes);
+	uint32_t wishes = load_relaxed(&near__heap_wishes) ? exchange_acq_rel(&near__heap_wishes, 0u) : 0;
 
-	fetch_and_relaxed(&near__heap_wishes, ~wishes);
 	if (wishes & HEAP_SPARSE && !near__janitor_runs() && near__mode != NEAR_MODE_EARLY && much_is_cached())
 		empty_caches();
 	for (unsigned node = 0; node < near__nodes && wishes; node++)
@@ -235,7 +234,10 @@ void near__keep_fulfil(void)
 void near__keep_wishes(void)
 {
 	if (near__janitor_runs()) {
-		near__janitor_wake();
+		/* Once, or every free would write to what it sleeps on until it has come round to it. */
+		if (!(load_relaxed(&near__heap_wishes) & HEAP_TOLD) &&
+		    !(fetch_or_relaxed(&near__heap_wishes, (uint32_t)HEAP_TOLD) & HEAP_TOLD))
+			near__janitor_wake();
 	} else if (lock_try(&near__purge_lock)) {
 		near__keep_fulfil();
 		lock_release(&near__purge_lock);
