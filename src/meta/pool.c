@@ -80,7 +80,10 @@ void near__pool_give(struct pool *pool, uint32_t index)
 
 uint32_t near__pool_end(const struct pool *pool)
 {
-	return (load_relaxed(&pool->segments) + 1) << POOL_INDEX_BITS;
+	uint32_t last = (uint32_t)size_min(load_relaxed(&pool->segments), POOL_MOST_SEGMENTS - 1);
+	const struct segment *s = load_acquire(&pool->at[last]); /* S1; NULL: nobody has a record of it yet */
+
+	return (last << POOL_INDEX_BITS) + (s ? (uint32_t)size_min(load_relaxed(&s->used), s->records) : 0);
 }
 
 void *near__pool_peek(const struct pool *pool, uint32_t index)
