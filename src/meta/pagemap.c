@@ -16,6 +16,11 @@ static struct leaf *leaf_of(uintptr_t address)
 	return distance ? (struct leaf *)((uintptr_t)near__pagemap_zero + (uintptr_t)distance) : NULL;
 }
 
+static size_t page_in_leaf(uintptr_t address)
+{
+	return (address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1);
+}
+
 static bool within(uintptr_t address)
 {
 	return address >> PAGEMAP_LEAF_SHIFT < PAGEMAP_ROOT_ENTRIES;
@@ -59,15 +64,17 @@ bool near__pagemap_cover(uintptr_t start, size_t bytes)
 
 void near__pagemap_set(uintptr_t start, size_t pages, unsigned bin, uint32_t span)
 {
-	for (size_t i = 0; i < pages; i++) {
-		uintptr_t address = start + i * MAP_PAGE;
-		struct leaf *leaf = leaf_of(address);
-		size_t page = (address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1);
+	for (size_t n; pages; pages -= n, start += n * MAP_PAGE) {
+		struct leaf *leaf = leaf_of(start);
+		size_t first = page_in_leaf(start);
 
-		store_relaxed(&leaf->span[page], span);				    /* M0 */
-		/* Of large blocks it is 0 already, and a leaf's page that nobody wrote takes no memory. */
-		if (bin || load_relaxed(&leaf->bin[page]))
-			store_relaxed(&leaf->bin[page], (uint16_t)(bin * BIN_WORDS)); /* M0 */
+		n = size_min(pages, PAGEMAP_LEAF_PAGES - first);
+		for (size_t page = first; page < first + n; page++) {
+			store_relaxed(&leaf->span[page], span); /* M0 */
+			/* Of large blocks it is 0 already, and a leaf's page that nobody wrote takes no memory. */
+			if (bin || load_relaxed(&leaf->bin[page]))
+				store_relaxed(&leaf->bin[page], (uint16_t)(bin * BIN_WORDS)); /* M0 */
+		}
 	}
 }
 
@@ -75,5 +82,5 @@ uint32_t near__pagemap_span(uintptr_t address)
 {
 	struct leaf *leaf = within(address) ? leaf_of(address) : NULL;
 
-	return leaf ? load_relaxed(&leaf->span[(address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1)]) : 0;
+	return leaf ? load_relaxed(&leaf->span[page_in_leaf(address)]) : 0;
 }
