@@ -259,8 +259,11 @@ static void return_unclaimed(struct chunk_heap *heap, struct span *span, size_t 
 /* Clean pages of a chunk, or of a new one, make the process larger. */
 static bool may_use(uint32_t index, unsigned at, unsigned pages)
 {
-	unsigned dirty = near__bits_count(chunk_at(index)->dirty, at, pages);
+	unsigned dirty;
 
+	if (!near__limit_any())
+		return true;
+	dirty = near__bits_count(chunk_at(index)->dirty, at, pages);
 	return dirty == pages || near__limit_allows((size_t)(pages - dirty) * MAP_PAGE);
 }
 

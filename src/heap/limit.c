@@ -42,7 +42,7 @@ bool near__limit_allows(size_t bytes)
 {
 	size_t footprint, soft = load_relaxed(&near__conf.limit_soft);
 
-	if (likely(!soft && !near__conf.limit_hard))
+	if (!near__limit_any())
 		return true;
 	footprint = near__limit_footprint() + bytes;
 	if (near__conf.limit_hard && footprint > near__conf.limit_hard)
@@ -60,6 +60,11 @@ void near__limit_relax(void)
 
 	store_relaxed(&soft_at, now + size_max(now / SLACK_SHARE, SLACK_LEAST));
 	store_relaxed(&reached, 0);
+}
+
+bool near__limit_any(void)
+{
+	return unlikely(load_relaxed(&near__conf.limit_soft) || near__conf.limit_hard);
 }
 
 int near__limit_reached(void)

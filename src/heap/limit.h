@@ -16,6 +16,8 @@ size_t near__limit_footprint(void);
  * and near__limit_relax called.
  */
 bool near__limit_allows(size_t bytes);
+/* There are limits: it is worth counting what to ask for. */
+bool near__limit_any(void);
 /* All that could be given back was. */
 void near__limit_relax(void);
 /* NEAR_LIMIT_SOFT or NEAR_LIMIT_HARD if the last question was answered by false, else 0. */
