@@ -184,9 +184,10 @@ void near__heap_wish(unsigned node)
 
 	store_relaxed(&heap->chunks.unsampled, due ? 0 : calls);
 	if (near__heap_resident(node, dirty) > near__chunk_allowance(node) ||
-	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node) ||
-	    (due && load_relaxed(&heap->chunks.committed) > SAMPLE_LEAST))
+	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node))
 		wish(HEAP_TOO_MUCH);
+	if (due && load_relaxed(&heap->chunks.committed) > SAMPLE_LEAST)
+		wish(HEAP_UNSAMPLED);
 }
 
 void near__heap_note_objects(unsigned node, size_t freed)

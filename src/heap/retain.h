@@ -7,9 +7,10 @@
 #include "heap/heap.h"
 
 enum heap_wish {
-	HEAP_TOO_MUCH = 1, /* more is retained than the allowance; or it is time to ask what is resident of it */
-	HEAP_SPARSE = 2,   /* spans are mostly holes: perhaps because of what caches hold */
-	HEAP_TOLD = 4,	   /* the janitor was woken for these */
+	HEAP_TOO_MUCH = 1,  /* more is retained than the allowance */
+	HEAP_SPARSE = 2,    /* spans are mostly holes: perhaps because of what caches hold */
+	HEAP_UNSAMPLED = 4, /* it is time to ask what of it is resident */
+	HEAP_TOLD = 8,	    /* the janitor was woken for these */
 };
 
 /* Bits of enum heap_wish that some node has; whoever acts on one clears it first. */

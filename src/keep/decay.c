@@ -207,13 +207,14 @@ static void empty_caches(void)
 }
 
 /* Of pages a quarter more than must be, so that it is not to be done again at once. */
-static void reduce(unsigned node)
+static void reduce(unsigned node, bool unsampled)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
 	size_t most;
 
 	near__extent_trim(node, near__extent_allowance(node), near__janitor_runs());
-	near__heap_sample(node);
+	if (unsampled || near__heap_resident(node, load_relaxed(&heap->dirty_free)) > near__chunk_allowance(node))
+		near__heap_sample(node);
 	most = near__heap_dirt(node, near__chunk_allowance(node));
 	if (load_relaxed(&heap->dirty_free) > most)
 		near__chunk_purge(node, most - most / 4, KEEP_ALL, false);
@@ -228,7 +229,7 @@ void near__keep_fulfil(void)
 	if (wishes & HEAP_SPARSE && !near__janitor_runs() && near__mode != NEAR_MODE_EARLY && much_is_cached())
 		empty_caches();
 	for (unsigned node = 0; node < near__nodes && wishes; node++)
-		reduce(node);
+		reduce(node, wishes & HEAP_UNSAMPLED);
 }
 
 void near__keep_wishes(void)
