@@ -155,6 +155,24 @@ TEST_IN_BOTH_MODES(cache, swapping_between_two_magazines_needs_no_depot)
 	expect_all_home();
 }
 
+TEST_IN_BOTH_MODES(cache, refilling_from_spans_needs_no_empty_magazine_of_the_depot)
+{
+	struct cpu_table *table = unit_pinned_table();
+	uint64_t head, refills;
+
+	for (unsigned i = 0; i < 1000; i++)
+		held[i] = take(64);
+	head = near__depot[table->node]->empty.stack.head; /* its tag counts what was pushed and popped */
+	refills = table->counts.refills;
+	for (unsigned i = 1000; i < 3000; i++)
+		held[i] = take(64);
+	cr_assert_gt(table->counts.refills, refills);
+	cr_assert_eq(near__depot[table->node]->empty.stack.head, head);
+	for (unsigned i = 0; i < 3000; i++)
+		give(held[i]);
+	expect_all_home();
+}
+
 /* Beyond the budget a magazine of each class is cut to a floor, or to one object. */
 TEST_IN_BOTH_MODES(cache, the_budget_is_kept)
 {
