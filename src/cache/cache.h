@@ -70,7 +70,7 @@ struct depot {
 	struct shelf empty;
 	struct stack cold ALIGNED(CACHE_LINE_PAIR); /* empty ones whose memory was given back */
 	uint32_t stuck;				    /* empty ones of which it could not be, when last tried; the purge lock's */
-	uint64_t bytes ALIGNED(CACHE_LINE);	    /* capacity worth of all full magazines */
+	uint64_t bytes ALIGNED(CACHE_LINE);	    /* what all full magazines have room for */
 	struct regret regret;			    /* of what went to the spans because there was too much of it */
 };
 
@@ -158,6 +158,8 @@ void near__depot_push(unsigned bin, uintptr_t cursor);
  * a signal handler interrupted the span lock.
  */
 bool near__depot_flush(unsigned bin, uintptr_t cursor);
+/* Bytes of the objects in a node's depot: less than `bytes`, since not all magazines there are full. */
+uint64_t near__depot_cached(unsigned node);
 /* All full magazines of a node into the spans. Returns bytes. */
 size_t near__depot_trim(unsigned node);
 /* Gives back the memory of up to `most` empty magazines. Under the purge lock. Returns bytes. */

@@ -106,7 +106,7 @@ uintptr_t near__magazine_prepare(uintptr_t cursor, unsigned capacity)
 	near_invariant(capacity >= 1 && capacity <= MAGAZINE_CAPACITY);
 	near_invariant(!*(uintptr_t *)base_of(cursor));
 	*(uintptr_t *)bottom = 0; /* the sentinel: whatever the last user left there must not be popped */
-	slot_of(cursor)->capacity = (uint8_t)capacity;
+	store_relaxed(&slot_of(cursor)->capacity, (uint8_t)capacity);
 	return bottom;
 }
 
@@ -187,6 +187,30 @@ void near__depot_push(unsigned bin, uintptr_t cursor)
 	}
 	near__regret_given(&depot->regret, (size_t)near__magazine_count(cursor) * near__class[bin_class(bin)].bytes);
 	near__depot_flush(bin, cursor);
+}
+
+/* Objects of a magazine on a stack, by what its slot remembers. Whoever pops it meanwhile may have changed that. */
+static unsigned objects_at(uint32_t index)
+{
+	const struct slot *slot = pool_slot(&near__magazines, index);
+	unsigned top = load_relaxed(&slot->cursor) / 8, bottom = MAGAZINE_CAPACITY - load_relaxed(&slot->capacity);
+
+	return top > bottom && top < MAGAZINE_SLOTS ? top - bottom : 0;
+}
+
+uint64_t near__depot_cached(unsigned node)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		const struct shelf *shelf = &near__depot[node]->full[class];
+		uint32_t left = load_relaxed(&shelf->held), index = stack_top(&shelf->stack);
+
+		/* The way may lead astray to another stack, but has an end. */
+		for (; index && left; left--, index = load_relaxed(&pool_slot(&near__magazines, index)->next))
+			bytes += (uint64_t)objects_at(index) * near__class[class].bytes;
+	}
+	return bytes;
 }
 
 /* ---- giving back ---------------------------------------------------------------------------------- */

@@ -106,7 +106,7 @@ void near__stats_read(struct near_stats *out)
 			add_table(out, table);
 	}
 	for (unsigned node = 0; node < near__nodes; node++)
-		out->cached_depot += near__depot[node] ? load_relaxed(&near__depot[node]->bytes) : 0;
+		out->cached_depot += near__depot[node] ? near__depot_cached(node) : 0;
 	cached = out->cached_cpu + out->cached_depot;
 	in_objects = out->allocated - out->large;
 	for (unsigned class = 1; class <= CLASSES; class++)

@@ -85,8 +85,10 @@ Test(depot, full_ones_come_back_with_cursor_and_capacity)
 
 	near__depot_push(bin, a);
 	near__depot_push(bin, b - 24); /* some were taken: any magazine with objects can be kept */
-	cr_assert_eq(near__depot[0]->bytes, (63 + 10) * BYTES);
+	cr_assert_eq(near__depot[0]->bytes, (63 + 10) * BYTES, "what they have room for");
+	cr_assert_eq(near__depot_cached(0), (63 + 7) * BYTES, "what is in them");
 	cr_assert_eq(near__depot_pop(bin), b - 24);
+	cr_assert_eq(near__depot_cached(0), 63 * BYTES);
 	cr_assert_eq(near__magazine_count(b - 24), 7);
 	cr_assert_eq(magazine_capacity(b), 10);
 	cr_assert_eq(near__depot_pop(bin), a);
@@ -115,6 +117,7 @@ Test(depot, beyond_its_bound_objects_go_home)
 	cr_assert_null(heap_wrong(0, true));
 	cr_assert_eq(near__depot_trim(0), 3 * 63 * BYTES);
 	cr_assert_eq(near__depot[0]->bytes, 0);
+	cr_assert_eq(near__depot_cached(0), 0);
 	unit_span_trim(0);
 	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++)
 		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED);
