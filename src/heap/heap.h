@@ -162,6 +162,7 @@ struct heap {
 	size_t span_bytes ALIGNED(CACHE_LINE); /* of all spans of objects, */
 	size_t object_bytes;		       /* and of the objects that the program or caches have; */
 	size_t object_high;		       /* the most since caches were emptied for want of them; lossy */
+	size_t freed_since, sparse_wait;       /* bytes freed since then; how many there should be until the next time; lossy */
 	unsigned sources;
 	struct source *source; /* by distance, itself first */
 };

@@ -30,6 +30,9 @@ enum {
 	SHRINK_SHARE = 4,	/* of the objects that there were only one part in this many are left: so ask what caches hold */
 	SPARSE_LEAST = 2 << 20, /* bytes of holes in spans that are worth looking at, */
 	SPARSE_TIMES = 2,	/* when they are so many times what is in use */
+	FUTILE_SHARE = 8,	/* if not one part in this many went when caches were emptied, */
+	WAIT_LEAST = 256 << 10, /* they are not emptied until so much more was freed, twice as much each time */
+	WAIT_MOST = 64 << 20,
 };
 
 /* ---- what is resident ------------------------------------------------------------------------------- */
@@ -190,16 +193,38 @@ void near__heap_wish(unsigned node)
 		wish(HEAP_UNSAMPLED);
 }
 
+size_t near__heap_holes(unsigned node)
+{
+	size_t spans = load_relaxed(&near__heap[node]->span_bytes), objects = load_relaxed(&near__heap[node]->object_bytes);
+
+	return spans > objects ? spans - objects : 0;
+}
+
 void near__heap_note_objects(unsigned node, size_t freed)
 {
 	struct heap *heap = near__heap[node];
-	size_t objects = fetch_sub_relaxed(&heap->object_bytes, freed) - freed, spans = load_relaxed(&heap->span_bytes);
+	size_t objects = fetch_sub_relaxed(&heap->object_bytes, freed) - freed, holes, since;
 
 	if (load_relaxed(&near__heap_decays))
 		return;
-	if (unlikely(objects < load_relaxed(&heap->object_high) / SHRINK_SHARE) ||
-	    unlikely(spans > objects + size_max(SPARSE_LEAST, SPARSE_TIMES * objects)))
+	since = load_relaxed(&heap->freed_since) + freed;
+	store_relaxed(&heap->freed_since, since);
+	holes = near__heap_holes(node);
+	if (unlikely(holes > SPARSE_LEAST) &&
+	    (objects < load_relaxed(&heap->object_high) / SHRINK_SHARE ||
+	     (holes > SPARSE_TIMES * objects && since >= load_relaxed(&heap->sparse_wait))))
 		wish(HEAP_SPARSE);
+}
+
+void near__heap_note_emptied(unsigned node, size_t holes_before)
+{
+	struct heap *heap = near__heap[node];
+	size_t holes = near__heap_holes(node), wait = load_relaxed(&heap->sparse_wait);
+	bool futile = holes > holes_before - holes_before / FUTILE_SHARE;
+
+	store_relaxed(&heap->sparse_wait, futile ? size_min(size_max(wait * 2, WAIT_LEAST), WAIT_MOST) : WAIT_LEAST);
+	store_relaxed(&heap->freed_since, 0);
+	store_relaxed(&heap->object_high, load_relaxed(&heap->object_bytes));
 }
 
 /* ---- huge pages --------------------------------------------------------------------------------------- */

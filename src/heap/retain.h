@@ -21,6 +21,9 @@ extern bool near__heap_decays;
 /* Some pages were taken, or have become free, or an extent; some objects went back to their spans. */
 void near__heap_wish(unsigned node);
 void near__heap_note_objects(unsigned node, size_t freed);
+/* Bytes of spans that no object has; caches hold nothing of a node any more, of which spans had so many before. */
+size_t near__heap_holes(unsigned node);
+void near__heap_note_emptied(unsigned node, size_t holes_before);
 
 /* Bytes of chunks that are not free. */
 size_t near__heap_in_use(const struct chunk_heap *heap);

@@ -197,12 +197,16 @@ static bool much_is_cached(void)
 /* Objects that lie in caches hold the pages around them. */
 static void empty_caches(void)
 {
+	size_t holes[OS_MAX_NODES];
+
+	for (unsigned node = 0; node < near__nodes; node++)
+		holes[node] = near__heap_holes(node);
 	near__drain_all();
 	for (unsigned node = 0; node < near__nodes; node++) {
 		near__depot_trim(node);
 		near__depot_chill(node, UINT32_MAX);
 		near__span_release_empty(node, 0);
-		store_relaxed(&near__heap[node]->object_high, load_relaxed(&near__heap[node]->object_bytes));
+		near__heap_note_emptied(node, holes[node]);
 	}
 }
 

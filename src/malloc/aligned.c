@@ -3,22 +3,16 @@
 /* Alignments above 16 bytes. */
 #include "malloc/fast.h"
 
-/* Objects of a class lie at multiples of its size from a page, or, for powers of two, from their own alignment. */
-static bool class_aligns(size_t bytes, size_t align)
-{
-	return !(bytes & (align - 1)) && (align <= MAP_PAGE || is_power_of_two(bytes));
-}
-
-/* The smallest class that fits and aligns; 0 when a large block wastes less. */
+/*
+ * The smallest class that fits and aligns; 0 when a large block wastes less. Objects of a class lie at multiples of its size
+ * from a page, or, for powers of two, from their own alignment. Classes are all multiples of a step that is a power of
+ * two, up to the next doubling: so the first one from a multiple of `align` on is a multiple itself.
+ */
 static size_t class_size(size_t align, size_t size)
 {
-	size_t bytes;
-
 	if (align > MAP_PAGE && (size < align || !is_power_of_two(size)))
 		return 0;
-	for (bytes = near__class[class_of(size)].bytes; !class_aligns(bytes, align);)
-		bytes = near__class[class_of(bytes + 1)].bytes;
-	return bytes;
+	return near__class[class_of(round_up(size_max(size, 1), align))].bytes;
 }
 
 void *near__aligned(size_t align, size_t size, int node)
