@@ -95,12 +95,16 @@ extern HIDDEN struct bin *near__local_base[OS_MAX_CPUS + 2];
 #define CPU_BASE   (near__cpu_base + 2)
 #define LOCAL_BASE (near__local_base + 2)
 
-enum { CACHE_LEAST = 1 << 20, CACHE_SHARE = 8 };
+enum { CACHE_LEAST = 1 << 20, CACHE_LEAST_SHARE = 16, CACHE_SHARE = 8 };
 
-/* What of a budget may be used: not much more than a share of the objects that there are, and what was wanted again. */
+/*
+ * What of a budget may be used: not much more than a share of the objects that there are, and what was wanted again; and a
+ * share of the budget, so that a depot has room when all CPUs of a large machine send a magazine at once.
+ */
 ALWAYS_INLINE uint64_t near__cache_budget(uint64_t budget, unsigned node, uint64_t regretted)
 {
-	uint64_t share = CACHE_LEAST + load_relaxed(&near__heap[node]->object_bytes) / CACHE_SHARE + regretted;
+	uint64_t least = size_max(CACHE_LEAST, budget / CACHE_LEAST_SHARE);
+	uint64_t share = least + load_relaxed(&near__heap[node]->object_bytes) / CACHE_SHARE + regretted;
 
 	return share < budget ? share : budget;
 }
