@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
+# packages: liburcu8
 # timeout: 400
 #
 # Stress of the machinery against its internals, and its negative controls: for each rule that can be broken on
@@ -176,3 +177,46 @@ replaced "orphaned locks stay in the child" forks locked near__heap_after_fork \
 	'void __wrap_near__heap_after_fork(void); void __wrap_near__heap_after_fork(void) {}'
 replaced "tables in a drainer's hands stay stubbed in the child" forks rseq near__cache_after_fork \
 	'void __wrap_near__cache_after_fork(void); void __wrap_near__cache_after_fork(void) {}'
+
+##
+## Walkers. They need the whole library, so its objects are linked anew, some calls sent elsewhere, and preloaded.
+##
+library_flags="-shared -pthread -Wl,--version-script=$NEAR_SRC/src/abi/nearmalloc.map -Wl,-Bsymbolic-functions -Wl,-z,nodelete"
+
+# walked OPTIONS FUNCTION...: walkers, unmapping and load together, where these functions say that nobody need be waited for.
+walked() {
+	local options=$1 wraps=() function
+	shift
+	: >replacement.c
+	for function; do
+		echo "_Bool __wrap_$function(void); _Bool __wrap_$function(void) { return 1; }" >>replacement.c
+		wraps+=("-Wl,--wrap=$function")
+	done
+	$CC -O2 -fPIC -fvisibility=hidden -c replacement.c || return 2
+	$CC $library_flags "${wraps[@]}" replacement.o $(find "$NEAR_BUILD/src" -path '*/.libs/*.o') $NEAR_STATIC_LIBS \
+		-o walked.so || return 2
+	NEARMALLOC_CONF=decay_ms:50$options LD_PRELOAD=$PWD/walked.so timeout -s KILL 60 \
+		"$NEAR_BUILD/test/bin/memory" walkers >out 2>&1
+}
+
+# unwaited NAME OPTIONS FUNCTION...: must end by a signal, SIGSEGV most likely.
+unwaited() {
+	local name=$1 status
+	shift
+	for _ in 1 2 3; do
+		walked "$@"
+		status=$?
+		[ "$status" -eq 0 ] || break
+	done
+	check "control: $name: status $status" [ "$status" -eq 139 -o "$status" -eq 134 ]
+}
+
+if [ -n "$(find "$NEAR_BUILD/src" -path '*/.libs/rcu.o')" ]; then
+	check "stress: walkers, linked anew" walked ""
+	check "stress: walkers, linked anew, nothing is kept" walked ,extent_cache:0
+	unwaited "memory is unmapped without a grace period" "" near__rcu_synchronize
+	unwaited "who must not wait unmaps while somebody walks" ,extent_cache:0 near__walk_none
+	unwaited "nobody asks for walkers" "" near__walk_none near__walk_left
+else
+	skip "control: unmapping without waiting for walkers" "built without liburcu"
+fi
