@@ -88,6 +88,20 @@ ALWAYS_INLINE unsigned bits_next_set(const uint64_t *map, unsigned from, unsigne
 	return bits_next(map, from, bits, 0);
 }
 
+/* Where the run of clear bits that ends before `end` begins. */
+ALWAYS_INLINE unsigned bits_run_start(const uint64_t *map, unsigned end)
+{
+	while (end) {
+		unsigned last = (end - 1) % 64;
+		uint64_t word = map[(end - 1) / 64] << (63 - last);
+
+		if (word)
+			return end - (unsigned)__builtin_clzll(word);
+		end -= last + 1;
+	}
+	return 0;
+}
+
 void near__bits_set(uint64_t *map, unsigned from, unsigned len);
 void near__bits_clear(uint64_t *map, unsigned from, unsigned len);
 bool near__bits_any(const uint64_t *map, unsigned from, unsigned len);

@@ -87,38 +87,54 @@ static unsigned find_run(const struct chunk *chunk, unsigned pages, unsigned ali
 	return CHUNK_PAGES;
 }
 
-static void recount(struct chunk *chunk)
+static void note_run(struct chunk *chunk, unsigned at, unsigned end)
 {
-	unsigned longest = 0, on_grid = 0, free = 0, dirty = 0, at = bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+	unsigned start = (unsigned)round_up(at, GRID_PAGES);
 
+	if (end > at + chunk->longest)
+		chunk->longest = (uint16_t)(end - at);
+	if (end > start + chunk->on_grid)
+		chunk->on_grid = (uint16_t)(end - start);
+}
+
+/* Returns how many pages are free. */
+static unsigned measure(struct chunk *chunk)
+{
+	unsigned free = 0, at = bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+
+	chunk->longest = chunk->on_grid = 0;
 	while (at < CHUNK_PAGES) {
 		unsigned end = bits_next_set(chunk->used, at, CHUNK_PAGES);
-		unsigned start = (unsigned)round_up(at, GRID_PAGES);
 
 		free += end - at;
-		longest = end - at > longest ? end - at : longest;
-		on_grid = end > start + on_grid ? end - start : on_grid;
+		note_run(chunk, at, end);
 		at = bits_next_clear(chunk->used, end, CHUNK_PAGES);
 	}
-	for (unsigned w = 0; w < CHUNK_WORDS; w++)
-		dirty += bits_in(chunk->dirty[w] & ~chunk->used[w]);
-	near_invariant(free == CHUNK_PAGES - near__bits_count(chunk->used, 0, CHUNK_PAGES));
+	return free;
+}
+
+/* With so many free pages, and so many of them dirty. */
+static void relink(struct chunk_heap *heap, struct chunk *chunk, uint32_t index, size_t free, size_t dirty)
+{
+	bool was_empty = chunk->free == CHUNK_PAGES;
+
+	store_relaxed(&heap->free_bytes, heap->free_bytes + (free - chunk->free) * MAP_PAGE);
+	store_relaxed(&heap->dirty_free, heap->dirty_free + (dirty - chunk->dirty_free) * MAP_PAGE);
 	store_relaxed(&chunk->free, (uint16_t)free);
 	store_relaxed(&chunk->dirty_free, (uint16_t)dirty);
-	chunk->longest = (uint16_t)longest;
-	chunk->on_grid = (uint16_t)on_grid;
+	link_chunk(heap, chunk, index);
+	if (was_empty != (free == CHUNK_PAGES))
+		near__region_count(chunk->region, was_empty);
 }
 
 void near__chunk_settle(struct chunk_heap *heap, struct chunk *chunk, uint32_t index)
 {
-	size_t free = chunk->free, dirty = chunk->dirty_free;
+	unsigned free = measure(chunk), dirty = 0;
 
-	recount(chunk);
-	link_chunk(heap, chunk, index);
-	store_relaxed(&heap->free_bytes, heap->free_bytes + (chunk->free - free) * MAP_PAGE);
-	store_relaxed(&heap->dirty_free, heap->dirty_free + (chunk->dirty_free - dirty) * MAP_PAGE);
-	if ((free == CHUNK_PAGES) != (chunk->free == CHUNK_PAGES))
-		near__region_count(chunk->region, free == CHUNK_PAGES);
+	near_invariant(free == CHUNK_PAGES - near__bits_count(chunk->used, 0, CHUNK_PAGES));
+	for (unsigned w = 0; w < CHUNK_WORDS; w++)
+		dirty += bits_in(chunk->dirty[w] & ~chunk->used[w]);
+	relink(heap, chunk, index, free, dirty);
 }
 
 /* The fuller one; of two alike the one of whose free pages more are resident. */
@@ -214,7 +230,8 @@ static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at,
 	near__chunk_unlink(heap, chunk);
 	near__bits_set(chunk->used, at, pages);
 	near__bits_set(chunk->dirty, at, pages);
-	near__chunk_settle(heap, chunk, index);
+	measure(chunk);
+	relink(heap, chunk, index, chunk->free - pages, chunk->dirty_free - dirty);
 	near__heap_wish(chunk->node);
 	near__regret_taken(&heap->regret, near__heap_touched(chunk->node, (size_t)(pages - dirty) * MAP_PAGE),
 			   near__conf.retain_max);
@@ -318,9 +335,11 @@ static void release_run(struct chunk_heap *heap, uint32_t index, unsigned at, un
 	struct chunk *chunk = chunk_at(index);
 
 	near_invariant(near__bits_count(chunk->used, at, pages) == pages);
+	near_invariant(near__bits_count(chunk->dirty, at, pages) == pages);
 	near__chunk_unlink(heap, chunk);
 	near__bits_clear(chunk->used, at, pages);
-	near__chunk_settle(heap, chunk, index);
+	note_run(chunk, bits_run_start(chunk->used, at), bits_next_set(chunk->used, at + pages, CHUNK_PAGES));
+	relink(heap, chunk, index, chunk->free + pages, chunk->dirty_free + pages);
 	near__heap_wish(chunk->node);
 }
 

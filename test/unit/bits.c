@@ -28,6 +28,9 @@ static void check_searches(const uint64_t *map, const bool *shadow, unsigned fro
 	cr_assert_eq(bits_next_set(map, from, end), at);
 	naive(shadow, from, end, false, &at);
 	cr_assert_eq(bits_next_clear(map, from, end), at);
+	for (at = from; at && !shadow[at - 1]; at--)
+		;
+	cr_assert_eq(bits_run_start(map, from), at);
 }
 
 Test(bits, ranges_match_single_bits)
