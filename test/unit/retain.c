@@ -279,12 +279,12 @@ Test(retain, now_and_then_it_is_time_to_ask)
 {
 	fill(1, 1);
 	near__heap_wishes = 0;
-	chunks()->unsampled = 0;
+	chunks()->unsampled = chunks()->samples = 0;
 	for (unsigned calls = 1; calls < 256; calls++)
 		near__heap_wish(0);
-	cr_assert(!wishes(HEAP_TOO_MUCH));
+	cr_assert(!wishes(HEAP_UNSAMPLED));
 	near__heap_wish(0);
-	cr_assert(wishes(HEAP_TOO_MUCH));
+	cr_assert(wishes(HEAP_UNSAMPLED));
 }
 
 Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
@@ -301,7 +301,8 @@ Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
 	near__heap_note_objects(0, MIB);
 	cr_assert(wishes(HEAP_SPARSE));
 	near__heap_wishes = 0;
-	heap->span_bytes = heap->object_bytes = 10 * MIB + 1;
+	heap->span_bytes = 14 * MIB;
+	heap->object_bytes = 10 * MIB + 1;
 	near__heap_note_objects(0, 1);
 	cr_assert(!wishes(HEAP_SPARSE));
 	near__heap_note_objects(0, 1);
@@ -310,4 +311,27 @@ Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
 	near__heap_decays = true;
 	near__heap_note_objects(0, MIB);
 	cr_assert(!wishes(HEAP_SPARSE), "idle bins go home by themselves");
+}
+
+/* When to empty caches gave nothing back, twice as much must be freed before the next time. */
+Test(retain, what_was_futile_is_not_tried_again_soon)
+{
+	struct heap *heap = near__heap[0];
+	size_t wait = 256 * KIB;
+
+	heap->object_high = heap->object_bytes = 64 * MIB;
+	heap->span_bytes = 512 * MIB;
+	for (unsigned i = 0; i < 10; i++, wait = size_min(wait * 2, 64 * MIB)) {
+		near__heap_note_emptied(0, near__heap_holes(0));
+		near__heap_wishes = 0;
+		heap->object_bytes = heap->object_high = 128 * MIB;
+		near__heap_note_objects(0, wait - 1);
+		cr_assert(!wishes(HEAP_SPARSE), "after %u times", i);
+		near__heap_note_objects(0, 1);
+		cr_assert(wishes(HEAP_SPARSE));
+	}
+	near__heap_note_emptied(0, 2 * near__heap_holes(0));
+	cr_assert_eq(heap->sparse_wait, 256 * KIB, "half of them went");
+	cr_assert_eq(heap->freed_since, 0);
+	cr_assert_eq(heap->object_high, heap->object_bytes);
 }
