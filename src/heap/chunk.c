@@ -421,13 +421,13 @@ void near__chunk_rebuild(unsigned node)
 	heap->committed = heap->free_bytes = heap->dirty_free = 0;
 	for (unsigned i = 0; i < CHUNK_BUCKETS; i++)
 		heap->first[i] = 0;
-	for (uint32_t i = 1; i < chunks; i++) {
+	for (uint32_t i = POOL_FIRST; i < chunks; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		if (chunk && chunk->in_use && chunk->node == node)
 			near__bits_clear(chunk->used, 0, CHUNK_PAGES);
 	}
-	for (uint32_t i = 1; i < spans; i++) {
+	for (uint32_t i = POOL_FIRST; i < spans; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
 
 		if (!span || !span->chunk || span->state == SPAN_UNUSED || span->node != node)
@@ -445,7 +445,7 @@ void near__chunk_rebuild(unsigned node)
 	else
 		heap->lent.pages = 0;
 	near__region_rebuild(heap, node);
-	for (uint32_t i = 1; i < chunks; i++) {
+	for (uint32_t i = POOL_FIRST; i < chunks; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		if (!chunk || !chunk->in_use || chunk->node != node)

@@ -96,7 +96,7 @@ void near__large_bind(void)
 {
 	uint32_t end = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 
 		if (span && load_acquire(&span->state) == SPAN_MAPPED)

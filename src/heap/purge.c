@@ -142,7 +142,7 @@ size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split)
 	if (!near__purge_may_wait())
 		return 0;
 	for (enum pick pick = PICK_EMPTY; pick < PICKS; pick++) {
-		for (uint32_t i = 1; i < end && bytes < most && load_relaxed(&heap->dirty_free) > keep; i++) {
+		for (uint32_t i = POOL_FIRST; i < end && bytes < most && load_relaxed(&heap->dirty_free) > keep; i++) {
 			if (picks(near__pool_peek(&near__chunks, i), node, pick, split))
 				bytes += purge_chunk(node, i, keep, most - bytes);
 		}
@@ -261,7 +261,7 @@ size_t near__span_purge(unsigned node, unsigned age)
 	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
 	size_t bytes = 0;
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = objects_at(i);
 
 		if (span && span->node == node)

@@ -40,7 +40,7 @@ void near__heap_populate(unsigned node)
 {
 	uint32_t end = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 		uint32_t state = span ? load_acquire(&span->state) : SPAN_UNUSED;
 
@@ -79,7 +79,7 @@ static void relink_spans(struct heap *heap, unsigned node, unsigned class)
 	list->empties = 0;
 	for (unsigned i = 0; i < SPAN_BUCKETS; i++)
 		list->first[i] = 0;
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
 
 		if (span && span->state == SPAN_OBJECTS && span->node == node && span->class == class)
@@ -93,7 +93,7 @@ static void relink_extents(struct heap *heap, unsigned node)
 
 	heap->extents.first = heap->extents.last = heap->extents.count = 0;
 	heap->extents.bytes = 0;
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
 
 		if (span && span->state == SPAN_EXTENT && span->node == node)

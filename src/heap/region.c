@@ -62,7 +62,7 @@ void near__region_bind(unsigned node)
 {
 	uint32_t end = near__pool_end(&near__regions);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct region *region = near__pool_peek(&near__regions, i);
 
 		if (region && load_acquire(&region->in_use) && region->node == node)
@@ -94,7 +94,7 @@ void near__region_huge(void)
 {
 	uint32_t end = near__pool_end(&near__regions);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct region *region = near__pool_peek(&near__regions, i);
 
 		if (region && load_acquire(&region->in_use))
@@ -295,7 +295,7 @@ void near__chunk_release(unsigned node)
 	struct chunk_heap *heap = &near__heap[node]->chunks;
 	uint32_t end = near__pool_end(&near__chunks);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
 		bool gone = false;
 
@@ -318,7 +318,7 @@ static void relink_chunks(unsigned node)
 {
 	uint32_t regions = near__pool_end(&near__regions), chunks = near__pool_end(&near__chunks);
 
-	for (uint32_t i = 1; i < chunks; i++) {
+	for (uint32_t i = POOL_FIRST; i < chunks; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		if (!chunk || !chunk->in_use || chunk->node != node)
@@ -327,7 +327,7 @@ static void relink_chunks(unsigned node)
 		region_at(chunk->region)->chunks = i;
 		region_at(chunk->region)->busy++; /* until it is settled */
 	}
-	for (uint32_t i = 1; i < regions; i++) {
+	for (uint32_t i = POOL_FIRST; i < regions; i++) {
 		struct region *region = near__pool_peek(&near__regions, i);
 
 		if (region && region->in_use && region->node == node)
@@ -341,7 +341,7 @@ void near__region_rebuild(struct chunk_heap *heap, unsigned node)
 
 	heap->regions = 0;
 	heap->reserved = 0;
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct region *region = near__pool_peek(&near__regions, i);
 
 		if (!region || !region->in_use || region->node != node)

@@ -84,10 +84,10 @@ void near__heap_sample(unsigned node)
 	uint32_t end = near__pool_end(&near__chunks), i = heap->sampled;
 	unsigned used = 0, used_resident = 0, dirty = 0, dirty_resident = 0;
 
-	for (unsigned n = 0, tries = 0; n < SAMPLES && tries < end; tries++) {
+	for (unsigned n = 0, tries = 0; n < SAMPLES && POOL_FIRST + tries < end; tries++) {
 		const struct chunk *chunk;
 
-		i = i + 1 < end ? i + 1 : 1;
+		i = i && i + 1 < end ? i + 1 : POOL_FIRST;
 		chunk = near__pool_peek(&near__chunks, i);
 		if (!chunk || !load_acquire(&chunk->in_use) || chunk->node != node)
 			continue;

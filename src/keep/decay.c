@@ -101,7 +101,7 @@ static void start_look(void)
 		near__span_release_empty(node, LOOKS);
 	}
 	note_retained(false);
-	decay.span = 1;
+	decay.span = POOL_FIRST;
 }
 
 static void go_on_looking(uint32_t records)

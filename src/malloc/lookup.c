@@ -41,7 +41,7 @@ static const struct span *large_around(uintptr_t address)
 {
 	uint32_t end = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 
 		if (span && is_block(load_acquire(&span->state)) && contains(span, address))
@@ -67,7 +67,7 @@ static const char *finding(uintptr_t address)
 {
 	uint32_t end = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 
 		if (!span || !contains(span, address))
@@ -78,7 +78,7 @@ static const char *finding(uintptr_t address)
 			return "already free";
 	}
 	end = near__pool_end(&near__regions);
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct region *region = near__pool_peek(&near__regions, i);
 
 		if (region && load_acquire(&region->in_use) && address >= region->base &&

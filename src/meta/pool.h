@@ -44,7 +44,7 @@ struct stack {
 };
 
 /* An index is the number of its segment and the position inside. Segment numbers start at 1, so no index is 0. */
-enum { POOL_INDEX_BITS = 10, POOL_INDEX_MASK = (1 << POOL_INDEX_BITS) - 1 };
+enum { POOL_INDEX_BITS = 10, POOL_FIRST = 1 << POOL_INDEX_BITS, POOL_INDEX_MASK = POOL_FIRST - 1 };
 
 struct segment {
 	uint32_t number;

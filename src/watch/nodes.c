@@ -11,7 +11,7 @@ static uint64_t committed_on(unsigned node)
 	uint32_t chunks = near__pool_end(&near__chunks);
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 1; i < chunks; i++) {
+	for (uint32_t i = POOL_FIRST; i < chunks; i++) {
 		const struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		if (chunk && load_acquire(&chunk->in_use) && chunk->node == node)
@@ -24,7 +24,7 @@ static void add_large(unsigned node, struct near_node_stats *out)
 {
 	uint32_t spans = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < spans; i++) {
+	for (uint32_t i = POOL_FIRST; i < spans; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 		uint32_t state = span ? load_acquire(&span->state) : SPAN_UNUSED;
 
@@ -148,13 +148,13 @@ static struct query sample(unsigned home, size_t pages, size_t *counts)
 
 	near__node_stats(home, &stats);
 	step = size_max(1, stats.mapped / near__os_page_size / size_max(pages, 1));
-	for (uint32_t i = 1; i < chunks; i++) {
+	for (uint32_t i = POOL_FIRST; i < chunks; i++) {
 		const struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		if (chunk && load_acquire(&chunk->in_use) && chunk->node == home)
 			sample_range(&q, chunk->base, CHUNK_BYTES, step, &skip);
 	}
-	for (uint32_t i = 1; i < spans; i++) {
+	for (uint32_t i = POOL_FIRST; i < spans; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 
 		if (span && load_acquire(&span->state) == SPAN_MAPPED && span->node == home)

@@ -13,7 +13,7 @@ static void add_spans(struct near_stats *s, uint64_t *used_by_class)
 {
 	uint32_t end = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct span *span = near__pool_peek(&near__spans, i);
 		uint32_t state = span ? load_acquire(&span->state) : SPAN_UNUSED;
 
@@ -38,7 +38,7 @@ static void add_chunks(struct near_stats *s)
 {
 	uint32_t end = near__pool_end(&near__chunks);
 
-	for (uint32_t i = 1; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		const struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		if (chunk && load_acquire(&chunk->in_use)) {

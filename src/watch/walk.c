@@ -112,7 +112,7 @@ int near__walk(int (*visit)(const struct near_range *range, void *argument), voi
 	struct walk walk = {.visit = visit, .argument = argument};
 	uint32_t chunks = near__pool_end(&near__chunks), spans = near__pool_end(&near__spans);
 
-	for (uint32_t i = 1; i < chunks && !walk.result; i++) {
+	for (uint32_t i = POOL_FIRST; i < chunks && !walk.result; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
 
 		near__walk_begin();
@@ -120,7 +120,7 @@ int near__walk(int (*visit)(const struct near_range *range, void *argument), voi
 			walk_chunk(&walk, chunk);
 		near__walk_end();
 	}
-	for (uint32_t i = 1; i < spans && !walk.result; i++) {
+	for (uint32_t i = POOL_FIRST; i < spans && !walk.result; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
 
 		if (!span || load_acquire(&span->state) == SPAN_UNUSED)
