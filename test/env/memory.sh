@@ -8,6 +8,30 @@
 . "$NEAR_SRC/test/lib.sh"
 . "$NEAR_SRC/test/common/lib.sh"
 
+check "memory: workloads are built" make -C "$NEAR_BUILD" -s bench-programs || exit
+bench=$NEAR_BUILD/bench
+
+# median METRIC COMMAND...: of five runs.
+median() {
+	local metric=$1
+	shift
+	for _ in 1 2 3 4 5; do
+		"$@" | sed -n "s/^$metric \([0-9]*\).*/\1/p"
+	done | sort -n | sed -n 3p
+}
+
+# beside NAME METRIC MOST WORKLOAD ARGUMENT...: so many KiB more at most than the same on the C library's allocator.
+beside() {
+	local name=$1 metric=$2 most=$3 libc ours
+	shift 3
+	libc=$(median "$metric" "$bench/$1" "${@:2}") ours=$(median "$metric" preloaded 60 "$bench/$1" "${@:2}")
+	check "memory: $name: ${ours:-?} KiB, with the C library's ${libc:-?}" [ "$ours" -le $((libc + most)) ]
+}
+
+crowd() {
+	try "memory: 10,000 idle threads" 60 "$BIN/crowd"
+}
+
 memory() {
 	local what
 	for what in million short_threads alone imbalance storm; do
@@ -23,4 +47,11 @@ memory() {
 	CONF=initial_pool:16M try "memory: initial pool" 60 "$BIN/memory" pool
 }
 
+beside "a small process" idle_rss 400 hello mallocs=1
+if said=$("$bench/idle_threads" threads=10000 2>&1); then
+	beside "10,000 idle threads" end_rss 0 idle_threads threads=10000
+	each_mode crowd
+else
+	skip "memory: 10,000 idle threads" "not to be had here: $(tail -n 1 <<<"$said")"
+fi
 each_mode memory
