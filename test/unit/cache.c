@@ -173,14 +173,43 @@ TEST_IN_BOTH_MODES(cache, refilling_from_spans_needs_no_empty_magazine_of_the_de
 	expect_all_home();
 }
 
-/* Beyond the budget a magazine of each class is cut to a floor, or to one object. */
+/* Beyond the budget a magazine of each class is cut to a floor, or there is none. */
 TEST_IN_BOTH_MODES(cache, the_budget_is_kept)
 {
 	struct cpu_table *table = unit_pinned_table();
 	int64_t most = near__percpu_budget = 256 * KIB;
 
 	for (unsigned class = 1; class <= CLASSES; class ++) {
-		most += 2 * (int64_t)size_max(16 * KIB, near__class[class].bytes);
+		most += 2 * (int64_t)(4 * KIB);
+		for (unsigned i = 0; i < 40; i++)
+			held[i] = take(near__class[class].bytes);
+		for (unsigned i = 0; i < 40; i++)
+			give(held[i]);
+	}
+	cr_assert_leq(table->charged, most, "charged %ld", (long)table->charged);
+	expect_all_home();
+}
+
+/* A magazine with as many objects as it can have. */
+static void fill_depot(unsigned class)
+{
+	uintptr_t cursor = round_down(near__magazine_take(0, 0), MAGAZINE_BYTES) + MAGAZINE_TOP;
+	unsigned got = near__span_take(0, class, (void **)cursor, near__class[class].capacity);
+
+	near__magazine_prepare(cursor, got);
+	near__depot_push(bin_of(0, class), cursor);
+}
+
+/* Those from a depot are not cut. */
+TEST_IN_BOTH_MODES(cache, beyond_the_budget_two_magazines_of_each_class)
+{
+	struct cpu_table *table = unit_pinned_table();
+	int64_t most = near__percpu_budget = 256 * KIB;
+
+	for (unsigned class = 1; class <= CLASSES; class ++) {
+		most += 2 * (int64_t)near__class[class].capacity * near__class[class].bytes;
+		for (unsigned i = 0; i < 4; i++)
+			fill_depot(class);
 		for (unsigned i = 0; i < 40; i++)
 			held[i] = take(near__class[class].bytes);
 		for (unsigned i = 0; i < 40; i++)
