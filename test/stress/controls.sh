@@ -196,7 +196,7 @@ walked() {
 	$CC $library_flags "${wraps[@]}" replacement.o $(find "$NEAR_BUILD/src" -path '*/.libs/*.o') $NEAR_STATIC_LIBS \
 		-o walked.so || return 2
 	NEARMALLOC_CONF=decay_ms:50$options LD_PRELOAD=$PWD/walked.so timeout -s KILL 60 \
-		"$NEAR_BUILD/test/bin/memory" walkers >out 2>&1
+		"$NEAR_BUILD/test/bin/memory" walkers >walked 2>&1
 }
 
 # unwaited NAME OPTIONS FUNCTION...: must end by a signal, SIGSEGV most likely.
