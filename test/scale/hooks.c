@@ -179,6 +179,20 @@ unsigned __wrap_near__os_possible_cpus(void)
 	return SIM_MOST_CPUS;
 }
 
+/* Nor may it depend on the group that the test runs in. */
+struct os_cgroup __wrap_near__os_cgroup(void)
+{
+	return (struct os_cgroup){0};
+}
+
+/* The janitor is no thread of this machine: it never gets round to anything, and its work is in no figure. */
+bool __wrap_near__os_thread(void (*run)(void), const char *name)
+{
+	(void)run;
+	(void)name;
+	return true;
+}
+
 uint64_t __wrap_near__os_milliseconds(void)
 {
 	return 0;
