@@ -173,14 +173,14 @@ TEST_IN_BOTH_MODES(cache, refilling_from_spans_needs_no_empty_magazine_of_the_de
 	expect_all_home();
 }
 
-/* Beyond the budget a magazine of each class is cut to a floor, or there is none. */
+/* Beyond the budget a magazine of each class is cut to a floor, or to one object. */
 TEST_IN_BOTH_MODES(cache, the_budget_is_kept)
 {
 	struct cpu_table *table = unit_pinned_table();
 	int64_t most = near__percpu_budget = 256 * KIB;
 
 	for (unsigned class = 1; class <= CLASSES; class ++) {
-		most += 2 * (int64_t)(4 * KIB);
+		most += 2 * (int64_t)size_max(16 * KIB, near__class[class].bytes);
 		for (unsigned i = 0; i < 40; i++)
 			held[i] = take(near__class[class].bytes);
 		for (unsigned i = 0; i < 40; i++)
