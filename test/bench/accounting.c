@@ -7,7 +7,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +17,7 @@
 
 #include <near/malloc.h>
 
-enum { MAPPINGS = 1 << 17, KINDS = NEAR_RANGE_METADATA + 1, TRIES = 20 };
+enum { MAPPINGS = 1 << 17, KINDS = NEAR_RANGE_METADATA + 1, TRIES = 100 };
 
 static int (*residence)(struct near_residence *, size_t);
 static int (*stats)(struct near_stats *, size_t);
@@ -99,6 +98,48 @@ void *mmap(void *start, size_t bytes, int protection, int flags, int fd, off_t o
 	return memory;
 }
 
+static bool sleeps(const char *task)
+{
+	char path[64], text[256], *state;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%s/stat", task);
+	fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	state = strrchr(text, ')');
+	return !state || state[2] == 'S'; /* it may have ended */
+}
+
+struct entry {
+	uint64_t inode, offset;
+	unsigned short length;
+	unsigned char type;
+	char name[];
+};
+
+/* No other thread is at work: one that is may have memory in hand, which it counts when it is done. Without malloc. */
+static bool alone(void)
+{
+	static char entries[1 << 15] __attribute__((aligned(8)));
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool alone = true;
+	long n;
+
+	while ((n = syscall(SYS_getdents64, fd, entries, sizeof(entries))) > 0) {
+		for (char *at = entries; at < entries + n; at += ((struct entry *)at)->length) {
+			const char *name = ((struct entry *)at)->name;
+
+			if (*name != '.' && atoi(name) != gettid())
+				alone &= sleeps(name);
+		}
+	}
+	close(fd);
+	return alone;
+}
+
 /* ---- the allocator's -------------------------------------------------------------------------------- */
 
 static int note(const struct near_range *range, void *argument)
@@ -117,20 +158,22 @@ static int note(const struct near_range *range, void *argument)
 	return 0;
 }
 
-/* True: nothing changed while it was made, so that all of it must agree. */
+/* True: nothing changed while it was made, and nobody was about to, so that all of it must agree. */
 static bool take_account(struct account *account)
 {
 	struct near_residence resident;
 	struct near_stats after;
 
 	memset(account, 0, sizeof(*account));
+	if (!alone())
+		return false;
 	stats(&account->stats, sizeof(account->stats));
 	residence(&account->resident, sizeof(account->resident));
 	read_mappings();
 	walk(note, account);
 	residence(&resident, sizeof(resident));
 	stats(&after, sizeof(after));
-	return !memcmp(&resident, &account->resident, sizeof(resident)) &&
+	return alone() && !memcmp(&resident, &account->resident, sizeof(resident)) &&
 	       !memcmp(&after, &account->stats, sizeof(after));
 }
 
@@ -165,7 +208,7 @@ static void account_now(const char *path)
 	for (int tries = 0; !quiet && tries < TRIES; tries++) {
 		quiet = take_account(&account);
 		if (!quiet)
-			sched_yield();
+			usleep(1000);
 	}
 	write_account(fd, &account, quiet);
 	close(fd);
