@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /* os: what this machine says of itself, whatever it is. */
 #include <limits.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include "filter.h"
