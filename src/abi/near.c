@@ -35,7 +35,7 @@ struct near_sized near_malloc_at_least(size_t size)
 {
 	void *ptr = malloc(size);
 
-	return (struct near_sized){.ptr = ptr, .size = ptr ? near__good_size(size) : 0};
+	return (struct near_sized){.ptr = ptr, .size = ptr ? near_usable_size(ptr) : 0};
 }
 
 size_t near_trim(size_t keep)

@@ -97,7 +97,7 @@ void near__heap_sample(unsigned node)
 		n++;
 	}
 	heap->sampled = i;
-	store_relaxed(&heap->samples, size_min(heap->samples + 1, SAMPLE_DOUBLES));
+	store_relaxed(&heap->samples, (uint32_t)size_min(heap->samples + 1, SAMPLE_DOUBLES));
 	learn(&heap->used_density, used_resident, used);
 	learn(&heap->free_density, dirty_resident, dirty);
 }

@@ -19,8 +19,10 @@ Test(near_good_size, is_what_malloc_gives)
 	{
 		void *p = malloc(size);
 
-		cr_assert_eq(near_good_size(size), malloc_usable_size(p), "size %zu: %zu and %zu", size,
-			     near_good_size(size), malloc_usable_size(p));
+		/* A kept mapping that is used again may be an eighth too large. */
+		cr_assert_geq(malloc_usable_size(p), near_good_size(size));
+		cr_assert_leq(malloc_usable_size(p), near_good_size(size) + (size > MIB ? near_good_size(size) / 8 : 0),
+			      "size %zu: %zu and %zu", size, near_good_size(size), malloc_usable_size(p));
 		cr_assert_eq(near_usable_size(p), malloc_usable_size(p));
 		free(p);
 	}
