@@ -15,6 +15,7 @@ SECONDS_BROKEN="2 10 40"                 # a broken one is run so long, and long
 SPARE=4                                  # seconds beyond which a run counts as hanging
 
 flags="-std=gnu11 -O2 -g -pthread -fno-strict-aliasing -ftls-model=initial-exec -include $NEAR_BUILD/config.h"
+flags+=" -Werror=implicit-function-declaration"
 for f in malloc calloc realloc free; do
 	flags+=" -fno-builtin-$f"
 done

@@ -6,6 +6,7 @@
  * At the end every object is in its span and every magazine among the empty ones.
  */
 #include "base/conf.h"
+#include "heap/purge.h"
 #include "heap_check.h"
 #include "malloc/malloc.h"
 #include "os/os.h"
@@ -74,8 +75,10 @@ static void *drainer(void *seed)
 		expect_stub();
 		if (next_random(&random) % 16 == 0)
 			near__depot_trim((unsigned)(next_random(&random) % 2));
-		if (next_random(&random) % 16 == 0)
+		if (next_random(&random) % 16 == 0 && lock_try(&near__purge_lock)) {
 			near__chunk_purge((unsigned)(next_random(&random) % 2), 0, SIZE_MAX, true);
+			lock_release(&near__purge_lock);
+		}
 		if (next_random(&random) % 4 == 0)
 			usleep(50);
 	}
