@@ -72,7 +72,7 @@ judge() {
 	0) not_ok "$name" "the broken variant survived: $said" ;;
 	2) not_ok "$name" "cannot be run: $said" ;;
 	77) skip "$name" "$said" ;;
-	*) ok "$name: $said" ;;
+	*) ok "$name: ${said:-status $status}" ;;
 	esac
 }
 
@@ -116,6 +116,7 @@ for mode in rseq locked; do
 	passes caches $mode
 	passes adopt $mode
 	passes forks $mode
+	passes purges $mode
 done
 passes stack locked
 
@@ -178,6 +179,22 @@ replaced "orphaned locks stay in the child" forks locked near__heap_after_fork \
 	'void __wrap_near__heap_after_fork(void); void __wrap_near__heap_after_fork(void) {}'
 replaced "tables in a drainer's hands stay stubbed in the child" forks rseq near__cache_after_fork \
 	'void __wrap_near__cache_after_fork(void); void __wrap_near__cache_after_fork(void) {}'
+
+##
+## Giving back
+##
+edited "pages are purged though nobody marked them as used" purges locked heap/purge.c \
+	's/near__bits_(set|clear)\(chunk->used, run->at, run->pages\);//'
+edited "a span is purged while it hands out" purges locked heap/purge.c \
+	's/near__span_(unlink\(list, span|relink\(list, span, index)\);//'
+edited "a span that takes objects back while it is purged hands them out" purges locked heap/span.c \
+	's/ \|\| span->purging//'
+edited "an extent is dropped, and may be taken" purges locked heap/extent.c \
+	'/^static uint32_t oldest/,/^}/ s/unlink_extent\(.*\);/;/'
+edited "the end of an extent is dropped, and may be taken" purges locked heap/extent.c \
+	'/^static uint32_t cut/,/^}/ s/span->bytes = bytes;//'
+edited "an empty chunk is unmapped, and may be taken" purges locked heap/region.c \
+	'/^static void hide_chunk/,/^}/ s/near__chunk_unlink\(heap, chunk\);//'
 
 ##
 ## Walkers. They need the whole library, so its objects are linked anew, some calls sent elsewhere, and preloaded.

@@ -122,7 +122,7 @@ static unsigned expect_all_magazines(void)
 	return made;
 }
 
-static void expect_all_objects(void)
+void expect_all_objects(void)
 {
 	for (unsigned node = 0; node < near__nodes; node++) {
 		const char *wrong = heap_wrong(node, !near__heap_lost);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* Chooses what to stress: caches, adopt, stack or forks, for so many seconds. Status 77: not on this machine. */
+/* Chooses what to stress: caches, adopt, stack, forks or purges, for so many seconds. Status 77: not on this machine. */
 #include <string.h>
 
 #include "cache/cache.h"
@@ -23,6 +23,8 @@ int main(int argc, char **argv)
 		run_stack(seconds);
 	else if (argc > 1 && !strcmp(argv[1], "forks"))
 		run_forks(seconds);
+	else if (argc > 1 && !strcmp(argv[1], "purges"))
+		run_purges(seconds);
 	else
 		return 2;
 	return 0;

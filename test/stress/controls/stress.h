@@ -73,5 +73,9 @@ void run_caches(unsigned seconds);
 void run_adopting_caches(unsigned seconds);
 void run_stack(unsigned seconds);
 void run_forks(unsigned seconds);
+void run_purges(unsigned seconds);
+
+/* Ends the program unless heaps and depots are right and nothing is in use, after all was drained. */
+void expect_all_objects(void);
 
 #endif
