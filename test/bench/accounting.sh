@@ -64,21 +64,30 @@ complete() {
 	[ "$(wc -l <"$1")" -ge 2 ] && head -n 1 "$1" | grep -q '^quiet 1 ' && tail -n 1 "$1" | grep -q '^quiet 1 '
 }
 
-# account WORKLOAD
+# account WORKLOAD FILE [CONF]
 account() {
 	# shellcheck disable=SC2046
-	ACCOUNTS=$PWD/accounts/$1 LD_PRELOAD="$NEAR_LIB $PWD/looks_on.so" timeout -s KILL 60 \
-		"$NEAR_BUILD/bench/$1" --quick $(arguments "$1") >out 2>&1 && complete "accounts/$1"
+	ACCOUNTS=$PWD/$2 NEARMALLOC_CONF=${3:-} LD_PRELOAD="$NEAR_LIB $PWD/looks_on.so" timeout -s KILL 60 \
+		"$NEAR_BUILD/bench/$1" --quick $(arguments "$1") >out 2>&1 && complete "$2"
+}
+
+# adds_up WORKLOAD [CONF]
+adds_up() {
+	local name="$1${2:+ $2}" file=accounts/$1${2:+-$2}
+	if account "$1" "$file" "${2:-}"; then
+		expect_nothing "accounting: $name" "$(findings | grep -F "$file, ")"
+	else
+		not_ok "accounting: $name" "no account of its start, or of its end" "$(tail -n 5 out)"
+	fi
 }
 
 mkdir accounts
 for source in "$NEAR_SRC"/bench/*.c; do
-	workload=$(basename "$source" .c)
-	if account "$workload"; then
-		expect_nothing "accounting: $workload" "$(findings | grep "^accounts/$workload,")"
-	else
-		not_ok "accounting: $workload" "no account of its start, or of its end" "$(tail -n 5 out)"
-	fi
+	adds_up "$(basename "$source" .c)"
+done
+for workload in fragmentation kv_store larson producer_consumer thread_churn; do
+	adds_up $workload rseq:off
+	adds_up $workload decay_ms:0
 done
 
 # Each part matters to some workload. Of those that the kernel is asked about, by more than what may differ.
