@@ -163,7 +163,8 @@ Test(chunk, longer_runs_begin_on_the_grid)
 
 	cr_assert_eq(near__heap_grid(heap, 7 * MAP_PAGE, 7 * MAP_PAGE), 1);
 	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE, 8 * MAP_PAGE), GRID_PAGES * MAP_PAGE);
-	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE, 4096), 1, "a span of smaller objects");
+	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE, 2 * MAP_PAGE), GRID_PAGES * MAP_PAGE);
+	cr_assert_eq(near__heap_grid(heap, 8 * MAP_PAGE, 2 * MAP_PAGE - 1), 1, "a span of smaller objects");
 	for (unsigned i = 0; i < 8; i++) {
 		take_run(i, 17 + i, 1, &zeroed);
 		cr_assert_eq(runs[i]->start % (GRID_PAGES * MAP_PAGE), 0);
@@ -175,6 +176,10 @@ Test(chunk, longer_runs_begin_on_the_grid)
 	heap->used_density = 256;
 	take_run(9, 9, 1, &zeroed);
 	cr_assert_eq(runs[9]->start, runs[8]->start + runs[8]->bytes, "dense heaps have no grid");
+	heap->used_density = 256 / 8 * 5 + 1;
+	cr_assert_eq(near__heap_grid(heap, CHUNK_BYTES, CHUNK_BYTES), 1);
+	heap->used_density = 256 / 8 * 5;
+	cr_assert_eq(near__heap_grid(heap, CHUNK_BYTES, CHUNK_BYTES), GRID_PAGES * MAP_PAGE);
 	heap->used_density = 20;
 	take_run(10, 9, 1, &zeroed);
 	cr_assert_eq(runs[10]->start % (GRID_PAGES * MAP_PAGE), 0);

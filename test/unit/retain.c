@@ -287,6 +287,35 @@ Test(retain, now_and_then_it_is_time_to_ask)
 	cr_assert(wishes(HEAP_UNSAMPLED));
 }
 
+/* How many runs are taken or given until it is time; `most`: it is never. */
+static unsigned calls_until_due(unsigned most)
+{
+	unsigned calls = 0;
+
+	near__heap_wishes = 0;
+	chunks()->unsampled = 0;
+	while (calls < most && !wishes(HEAP_UNSAMPLED)) {
+		near__heap_wish(0);
+		calls++;
+	}
+	return calls;
+}
+
+/* The first samples tell the most. */
+Test(retain, less_often_after_each_of_the_first_samples)
+{
+	fill(1, 1);
+	chunks()->samples = 0;
+	for (unsigned i = 0; i < 5; i++) {
+		cr_assert_eq(calls_until_due(10000), 256u << (i < 3 ? i : 3), "after %u samples", i);
+		sample(1);
+	}
+	chunks()->committed = 8 * MIB;
+	cr_assert_eq(calls_until_due(10000), 10000, "too little memory");
+	chunks()->committed = 8 * MIB + CHUNK_BYTES;
+	cr_assert_eq(calls_until_due(10000), 2048);
+}
+
 Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
 {
 	struct heap *heap = near__heap[0];
@@ -307,6 +336,14 @@ Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
 	cr_assert(!wishes(HEAP_SPARSE));
 	near__heap_note_objects(0, 1);
 	cr_assert(wishes(HEAP_SPARSE), "a quarter of the most");
+	near__heap_wishes = 0;
+	heap->object_bytes = 0;
+	heap->span_bytes = 2 * MIB;
+	near__heap_note_objects(0, 0);
+	cr_assert(!wishes(HEAP_SPARSE), "so few holes are not worth it");
+	heap->span_bytes++;
+	near__heap_note_objects(0, 0);
+	cr_assert(wishes(HEAP_SPARSE));
 	near__heap_wishes = 0;
 	near__heap_decays = true;
 	near__heap_note_objects(0, MIB);
@@ -332,6 +369,12 @@ Test(retain, what_was_futile_is_not_tried_again_soon)
 	}
 	near__heap_note_emptied(0, 2 * near__heap_holes(0));
 	cr_assert_eq(heap->sparse_wait, 256 * KIB, "half of them went");
+	heap->object_bytes = 0;
+	heap->span_bytes = 7 * MIB;
+	near__heap_note_emptied(0, 8 * MIB);
+	cr_assert_eq(heap->sparse_wait, 256 * KIB, "an eighth of them");
+	near__heap_note_emptied(0, 8 * MIB - 8);
+	cr_assert_eq(heap->sparse_wait, 512 * KIB, "less");
 	cr_assert_eq(heap->freed_since, 0);
 	cr_assert_eq(heap->object_high, heap->object_bytes);
 }

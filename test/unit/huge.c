@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/* Copyright (c) 2026 the nearmalloc authors */
+/* heap/retain: which chunks get huge pages, and when they lose them. */
+#include <stdio.h>
+
+#include "blocks.h"
+#include "heap/purge.h"
+#include "heap/retain.h"
+
+enum { CHUNKS = 9, BLOCK = CHUNK_BYTES / 2 };
+
+static char *blocks[2 * CHUNKS];
+
+/* The kernel may have none to give. */
+static void start(size_t least)
+{
+	void *memory = near__os_map(CHUNK_BYTES, CHUNK_BYTES);
+
+	if (near__os_huge(memory, CHUNK_BYTES, true))
+		cr_skip_test("no huge pages here");
+	near__os_unmap(memory, CHUNK_BYTES);
+	near__huge_least = least;
+}
+
+static struct chunk *chunk_of(unsigned i)
+{
+	return chunk_or_null(span_of(blocks[2 * i])->chunk);
+}
+
+/* What the kernel was told last of a chunk. */
+static bool is_advised(unsigned i, const char *flag)
+{
+	uintptr_t base = chunk_of(i)->base, from, to;
+	FILE *smaps = fopen("/proc/self/smaps", "r");
+	char line[512];
+	bool inside = false, found = false;
+
+	while (fgets(line, sizeof(line), smaps)) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			inside = from <= base && base < to;
+		else if (inside && strstr(line, "VmFlags:"))
+			found = strstr(line, flag);
+	}
+	fclose(smaps);
+	return found;
+}
+
+static bool is_huge(unsigned i)
+{
+	cr_assert_eq(chunk_of(i)->huge, is_advised(i, " hg"));
+	return chunk_of(i)->huge;
+}
+
+/* The two blocks of a chunk, of whose pages `touched` of each `of` are written to. */
+static void fill(unsigned i, unsigned touched, unsigned of)
+{
+	for (unsigned b = 2 * i; b < 2 * i + 2; b++) {
+		bool zeroed;
+
+		blocks[b] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+		cr_assert_not_null(blocks[b]);
+		for (size_t page = 0; page < BLOCK / MAP_PAGE; page++) {
+			if (page % of < touched)
+				blocks[b][page * MAP_PAGE] = 1;
+		}
+	}
+	cr_assert_eq(span_of(blocks[2 * i])->chunk, span_of(blocks[2 * i + 1])->chunk);
+}
+
+/* ---- which ------------------------------------------------------------------------------------------- */
+
+Test(huge, chunks_of_large_heaps)
+{
+	start(4 * CHUNK_BYTES);
+	for (unsigned i = 0; i < CHUNKS; i++) {
+		fill(i, 1, 1);
+		cr_assert_eq(is_huge(i), i >= 4, "chunk %u", i);
+	}
+	expect_right();
+}
+
+/* Not the one just before, which is being filled. */
+Test(huge, if_the_fourth_chunk_before_is_touched)
+{
+	start(0);
+	for (unsigned i = 0; i < CHUNKS; i++) {
+		fill(i, i != 2, 1);
+		cr_assert_eq(is_huge(i), i > 0 && i != 6, "chunk %u", i);
+	}
+}
+
+Test(huge, if_seven_of_eight_pages_are_touched)
+{
+	start(4 * CHUNK_BYTES);
+	for (unsigned i = 0; i < 4; i++)
+		fill(i, i == 0 ? 7 : 6, i == 0 ? 8 : 7);
+	fill(4, 1, 1);
+	cr_assert(is_huge(4));
+	fill(5, 1, 1);
+	cr_assert_not(is_huge(5));
+}
+
+Test(huge, if_three_quarters_are_in_use)
+{
+	start(0);
+	for (unsigned i = 0; i < 4; i++)
+		fill(i, 1, 1);
+	cr_assert_eq(resize(blocks[0], BLOCK / 2), blocks[0]);
+	cr_assert_eq(resize(blocks[2], BLOCK / 2 - MAP_PAGE), blocks[2]);
+	fill(4, 1, 1);
+	cr_assert(is_huge(4));
+	fill(5, 1, 1);
+	cr_assert_not(is_huge(5));
+}
+
+Test(huge, none_if_they_are_not_wanted)
+{
+	start(0);
+	near__conf.thp = CONF_THP_NEVER;
+	for (unsigned i = 0; i < CHUNKS; i++) {
+		fill(i, 1, 1);
+		cr_assert_not(is_huge(i));
+	}
+}
+
+/* ---- how long ---------------------------------------------------------------------------------------- */
+
+Test(huge, parts_of_them_stay_until_they_must_go)
+{
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	cr_assert(is_huge(1));
+	cr_assert(release(blocks[3]));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), 0);
+	cr_assert(is_huge(1));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), (size_t)BLOCK);
+	cr_assert_not(is_huge(1));
+	cr_assert(is_advised(1, " nh"), "or the kernel would fill the hole");
+	cr_assert_eq(blocks[2][0], 1);
+	expect_right();
+}
+
+Test(huge, whole_ones_go_and_stay_huge)
+{
+	struct chunk *chunk;
+
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	chunk = chunk_of(1);
+	cr_assert(release(blocks[2]) && release(blocks[3]));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
+	cr_assert(chunk->huge);
+	fill(1, 1, 1);
+	cr_assert_eq(chunk_of(1), chunk);
+	cr_assert(is_huge(1));
+	expect_right();
+}
