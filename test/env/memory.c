@@ -258,6 +258,8 @@ static const size_t passed_size = 128;
 
 static void *consume(void *count)
 {
+	while (ring[RING - 1] == NULL)
+		sched_yield();
 	for (size_t i = 0; i < (size_t)count; i++) {
 		void *object;
 
@@ -270,10 +272,10 @@ static void *consume(void *count)
 	return NULL;
 }
 
-/* Whatever the rate, memory is bounded by what caches may hold: doc/memory.md. */
+/* Whatever the rate, beyond a full ring memory is bounded by what caches may hold: doc/memory.md. */
 static void imbalance(void)
 {
-	size_t count = scaled(1500000);
+	size_t count = 10 * RING + scaled(1500000);
 	pthread_t consumer;
 	long before = 0;
 
