@@ -223,8 +223,8 @@ int64_t near__bin_worth(unsigned bin, uintptr_t cursor);
 /* ---- drain.c --------------------------------------------------------------------------------------- */
 
 /*
- * Empties the bins of all CPUs into the spans. Returns bytes, 0 at once when somebody else is at it. Not from a
- * signal handler.
+ * Empties the bins of all CPUs into the spans. Returns bytes. Under the purge lock, so that it waits at most for a table
+ * that is being made; 0 from a signal handler that came under that.
  */
 size_t near__drain_all(void);
 /*
@@ -239,7 +239,10 @@ unsigned near__bin_first_capacity(unsigned bin);
 void near__cache_after_fork(void);
 /* Whether the calling thread holds the lock of a table. */
 bool near__cache_lock_held(void);
-/* Serialises draining and the making of tables; always tried, never waited for. Taken before any other lock. */
+/*
+ * Serialises draining and the making of tables. Taken before any other lock but the purge lock. Only near__drain_all waits
+ * for it.
+ */
 extern struct lock near__drain_lock;
 
 #endif

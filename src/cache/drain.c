@@ -155,7 +155,7 @@ size_t near__drain_all(void)
 {
 	size_t bytes = 0;
 
-	if (near__mode == NEAR_MODE_EARLY || !lock_try(&near__drain_lock))
+	if (near__mode == NEAR_MODE_EARLY || !lock_acquire(&near__drain_lock))
 		return 0;
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		struct cpu_table *table = load_acquire(&near__table[cpu]);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* cache/drain: tables emptied, given back, left alone when the fence is refused, and mended after fork. */
+#include <pthread.h>
+#include <sched.h>
+
 #include "heap_check.h"
 #include "malloc/malloc.h"
 #include "refuse.h"
@@ -52,14 +55,39 @@ TEST_IN_BOTH_MODES(drain, empties_the_tables_and_gives_them_back)
 	fill_bins(); /* and it can be used again */
 }
 
-TEST_IN_BOTH_MODES(drain, only_one_at_a_time)
+/* Has the drain lock, as who makes a table, until somebody waits for it. */
+static void *maker(void *taken)
+{
+	cr_assert(lock_acquire(&near__drain_lock));
+	store_release((int *)taken, 1);
+	while (!(load_relaxed(&near__drain_lock.word) & LOCK_SLEEPERS))
+		sched_yield();
+	lock_release(&near__drain_lock);
+	return NULL;
+}
+
+TEST_IN_BOTH_MODES(drain, waits_for_a_table_that_is_made)
+{
+	pthread_t thread;
+	int taken = 0;
+
+	fill_bins();
+	cr_assert_eq(pthread_create(&thread, NULL, maker, &taken), 0);
+	while (!load_acquire(&taken))
+		sched_yield();
+	cr_assert_gt(near__drain_all(), 0);
+	cr_assert(is_empty(table));
+	pthread_join(thread, NULL);
+}
+
+/* A signal handler under first_table. */
+TEST_IN_BOTH_MODES(drain, does_not_wait_for_itself)
 {
 	fill_bins();
-	near__drain_lock.word = STRANGER;
+	near__drain_lock.word = lock_self();
 	cr_assert_eq(near__drain_all(), 0);
 	cr_assert_not(is_empty(table));
 	near__drain_lock.word = 0;
-	cr_assert_gt(near__drain_all(), 0);
 }
 
 /* Tables are made under the same lock; without it there is none, and nothing waits. */
