@@ -54,12 +54,18 @@ bool near__limit_allows(size_t bytes)
 	return true;
 }
 
-void near__limit_relax(void)
+void near__limit_relax(size_t wanted)
 {
 	size_t now = near__limit_footprint();
 
-	store_relaxed(&soft_at, now + size_max(now / SLACK_SHARE, SLACK_LEAST));
+	store_relaxed(&soft_at, now + wanted + size_max(now / SLACK_SHARE, SLACK_LEAST));
 	store_relaxed(&reached, 0);
+}
+
+bool near__limit_waive(void)
+{
+	store_relaxed(&soft_at, SIZE_MAX);
+	return load_relaxed(&near__conf.limit_soft) != 0;
 }
 
 bool near__limit_any(void)

@@ -13,13 +13,15 @@
 size_t near__limit_footprint(void);
 /*
  * Whether the heap may grow by so much. False at limit_hard, and once at limit_soft: then memory is to be given back first,
- * and near__limit_relax called.
+ * near__limit_relax called and, if that was not enough, near__limit_waive.
  */
 bool near__limit_allows(size_t bytes);
 /* There are limits: it is worth counting what to ask for. */
 bool near__limit_any(void);
-/* All that could be given back was. */
-void near__limit_relax(void);
+/* All that could be given back was, for somebody who wants so much. */
+void near__limit_relax(size_t wanted);
+/* Others had what near__limit_relax allowed: nobody is asked again before less than limit_soft is in use. False: there is none. */
+bool near__limit_waive(void);
 /* NEAR_LIMIT_SOFT or NEAR_LIMIT_HARD if the last question was answered by false, else 0. */
 int near__limit_reached(void);
 void near__limit_soft(size_t bytes);

@@ -88,7 +88,7 @@ bool near__trim_for(size_t size)
 	trim(0, false);
 	for (unsigned node = 0; node < near__nodes; node++)
 		near__chunk_release(node);
-	near__limit_relax();
+	near__limit_relax(size);
 	lock_release(&near__purge_lock);
 	return true;
 }

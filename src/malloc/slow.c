@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "heap/limit.h"
 #include "keep/keep.h"
 #include "keep/limits.h"
 #include "keep/trim.h"
@@ -149,6 +150,8 @@ void *near__alloc(struct request r, bool *zeroed)
 	if (!near__trim_for(r.size))
 		return near__enomem();
 	block = alloc(&r, zeroed);
+	if (!block && near__limit_waive())
+		block = alloc(&r, zeroed);
 	return block ? block : near__enomem();
 }
 

@@ -360,9 +360,35 @@ static void callback(void)
 	CHECK(told == 0);
 }
 
+/* Blocks that are larger than the limit and what is allowed on top, by one thread or by many at once. */
+static void *beyond(void *size)
+{
+	for (int i = 0; i < 200; i++) {
+		char *p = malloc((size_t)(uintptr_t)size << 20), *q;
+
+		CHECK(p != NULL);
+		q = realloc(p, (size_t)(uintptr_t)size << 21);
+		CHECK(q != NULL);
+		free(q);
+	}
+	return NULL;
+}
+
+static void grow_beyond(void)
+{
+	pthread_t threads[4];
+
+	beyond((void *)100);
+	for (uintptr_t i = 0; i < 4; i++)
+		threads[i] = thread_start(beyond, (void *)(2 + 20 * i));
+	for (int i = 0; i < 4; i++)
+		thread_join(threads[i]);
+}
+
 /* Under limit_soft:32M: it grows beyond, but gives back first what it need not have. */
 static void soft(void)
 {
+	grow_beyond();
 	objects = table(MANY * sizeof(*objects));
 	fill_all(NULL);
 	expect_contents();

@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /* heap/large: runs and mappings, resizing, misuse. */
 #include "blocks.h"
+#include "heap/limit.h"
 
 Test(large, sizes_are_whole_pages)
 {
@@ -130,4 +131,19 @@ Test(large, works_under_any_lock_of_the_heap)
 	lock_release(&near__heap[0]->chunks.lock);
 	cr_assert(release(run) && release(mapping));
 	expect_right();
+}
+
+/* What one thread was allowed another may have used up; then both are. */
+Test(large, a_soft_limit_refuses_nobody_for_good)
+{
+	near__limit_soft(1);
+	cr_assert_not(near__limit_allows(100 * MIB));
+	near__limit_relax(100 * MIB);
+	cr_assert(near__limit_allows(100 * MIB));
+	near__limit_relax(2 * MIB);
+	cr_assert_not(near__limit_allows(100 * MIB));
+	cr_assert(near__limit_waive());
+	cr_assert(near__limit_allows(100 * MIB));
+	near__limit_soft(0);
+	cr_assert_not(near__limit_waive());
 }
