@@ -58,9 +58,9 @@ size_t near__arena_mapped(void)
 	return load_relaxed(&mapped);
 }
 
-static void *map_near(size_t bytes, size_t align, unsigned node)
+static void *map_near(size_t bytes, unsigned node)
 {
-	void *start = near__os_map(bytes, align);
+	void *start = near__os_map_guarded(bytes);
 
 	if (start) {
 		near__os_huge(start, bytes, false); /* a few pages of it may be all that is ever used */
@@ -69,9 +69,9 @@ static void *map_near(size_t bytes, size_t align, unsigned node)
 	return start;
 }
 
-static void *map_own(size_t bytes, size_t align, unsigned node)
+static void *map_own(size_t bytes, unsigned node)
 {
-	void *start = map_near(bytes, align, node);
+	void *start = map_near(bytes, node);
 
 	if (start)
 		near__arena_note(start, bytes);
@@ -84,7 +84,7 @@ static struct block *grow(struct block *seen, unsigned node, size_t needed)
 	struct block *block = NULL;
 
 	for (; !block && bytes >= BLOCK_LEAST && bytes / 2 >= needed; bytes /= 2) {
-		block = map_near(bytes, near__os_page_size, node);
+		block = map_near(bytes, node);
 		if (block)
 			block->bytes = bytes;
 	}
@@ -95,7 +95,7 @@ static struct block *grow(struct block *seen, unsigned node, size_t needed)
 		near__arena_note(block, block->bytes);
 		return block;
 	}
-	near__os_unmap(block, block->bytes);
+	near__os_unmap_guarded(block, block->bytes);
 	return seen;
 }
 
@@ -103,8 +103,10 @@ void *near__arena_alloc(size_t bytes, size_t align, unsigned node)
 {
 	bytes = round_up(bytes, CACHE_LINE);
 	align = size_max(align, CACHE_LINE);
-	if (bytes >= OWN_MAPPING_FROM)
-		return map_own(round_up(bytes, near__os_page_size), size_max(align, near__os_page_size), node);
+	if (bytes >= OWN_MAPPING_FROM) {
+		near_invariant(align <= near__os_page_size);
+		return map_own(round_up(bytes, near__os_page_size), node);
+	}
 
 	struct block *block = load_acquire(&current[node]); /* A1 */
 

@@ -34,7 +34,7 @@ static bool cover_one(intptr_t *entry)
 		return true;
 
 	size_t bytes = round_up(sizeof(struct leaf), near__os_page_size);
-	struct leaf *leaf = near__os_map(bytes, near__os_page_size);
+	struct leaf *leaf = near__os_map_guarded(bytes);
 
 	if (!leaf)
 		return false;
@@ -45,7 +45,7 @@ static bool cover_one(intptr_t *entry)
 	if (cas_acq_rel(entry, &none, distance)) /* M2 */
 		near__arena_note(leaf, bytes);
 	else
-		near__os_unmap(leaf, bytes);
+		near__os_unmap_guarded(leaf, bytes);
 	return true;
 }
 

@@ -28,6 +28,8 @@ void near__os_start(void)
 	uintptr_t from = round_up((uintptr_t)__bss_start, near__os_page_size);
 
 	near__os_huge((void *)from, round_down((uintptr_t)_end, near__os_page_size) - from, false);
+	/* Below them lies what the loader has made read-only. */
+	near__os_guard((void *)round_up((uintptr_t)_end, near__os_page_size));
 #endif
 }
 

@@ -20,12 +20,12 @@ uint32_t *near__fork_mark = &never_wiped;
 
 void near__os_mark_forks(void)
 {
-	uint32_t *page = near__os_map(near__os_page_size, near__os_page_size);
+	uint32_t *page = near__os_map_guarded(near__os_page_size);
 
 	if (!page)
 		return;
 	if (KERNEL(SYS_madvise, page, near__os_page_size, MADV_WIPEONFORK)) {
-		near__os_unmap(page, near__os_page_size);
+		near__os_unmap_guarded(page, near__os_page_size);
 		return;
 	}
 	*page = FORK_MENDED;

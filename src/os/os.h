@@ -18,7 +18,7 @@
 
 /* ---- start ---------------------------------------------------------------------------------------- */
 
-/* Sets the two below from the auxiliary vector, and keeps our tables off huge pages. */
+/* Sets the two below from the auxiliary vector, keeps our tables off huge pages and puts a guard behind them. */
 void near__os_start(void);
 
 extern size_t near__os_page_size;
@@ -33,6 +33,11 @@ int near__os_commit(void *start, size_t bytes);
 /* Fresh zeroed memory, aligned; NULL when it cannot be had. */
 void *near__os_map(size_t bytes, size_t align);
 int near__os_unmap(void *start, size_t bytes);
+/* The same between two pages that nobody can touch: for what the allocator keeps about the memory of others. */
+void *near__os_map_guarded(size_t bytes);
+int near__os_unmap_guarded(void *start, size_t bytes);
+/* Puts such a page there, unless something is mapped there already. */
+void near__os_guard(void *start);
 /* Whether nothing is mapped in the range, at this moment. */
 bool near__os_is_unmapped(void *start, size_t bytes);
 /* Makes all pages resident, and their contents stay. */

@@ -65,6 +65,28 @@ int near__os_unmap(void *start, size_t bytes)
 	return (int)-KERNEL(SYS_munmap, start, bytes);
 }
 
+/* One mapping, of which the middle becomes usable: the kernel keeps nothing for its ends but two records. */
+void *near__os_map_guarded(size_t bytes)
+{
+	size_t guard = near__os_page_size;
+	char *start = map(bytes + 2 * guard, PROT_NONE, 0);
+
+	if (!start)
+		return NULL;
+	if (near__os_commit(start + guard, bytes)) {
+		near__os_unmap(start, bytes + 2 * guard);
+		return NULL;
+	}
+	return start + guard;
+}
+
+int near__os_unmap_guarded(void *start, size_t bytes)
+{
+	size_t guard = near__os_page_size;
+
+	return near__os_unmap((char *)start - guard, bytes + 2 * guard);
+}
+
 /* MADV_POPULATE_WRITE is Linux 5.14. */
 int near__os_populate(void *start, size_t bytes)
 {
@@ -117,14 +139,28 @@ int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes)
 	return remap_result(KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
 }
 
+/* Before Linux 4.17 the address is a wish. */
+static bool map_there(void *start, size_t bytes)
+{
+	void *mapped = kernel_pointer(KERNEL(SYS_mmap, start, bytes, PROT_NONE,
+					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
+
+	if (mapped && mapped != start)
+		near__os_unmap(mapped, bytes);
+	return mapped == start;
+}
+
+void near__os_guard(void *start)
+{
+	map_there(start, near__os_page_size);
+}
+
 bool near__os_is_unmapped(void *start, size_t bytes)
 {
-	void *probe = kernel_pointer(KERNEL(SYS_mmap, start, bytes, PROT_NONE,
-					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
-
-	if (probe)
-		near__os_unmap(probe, bytes);
-	return probe == start;
+	if (!map_there(start, bytes))
+		return false;
+	near__os_unmap(start, bytes);
+	return true;
 }
 
 size_t near__os_address_limit(void)

@@ -56,7 +56,7 @@ Test(arena, pieces_are_aligned_zeroed_and_disjoint)
 Test(arena, large_pieces_have_mappings_of_their_own)
 {
 	size_t before = near__arena_mapped();
-	struct piece piece = take(MIB + 5, 8192);
+	struct piece piece = take(MIB + 5, near__os_page_size);
 
 	cr_assert_eq(near__arena_mapped() - before, round_up(MIB + 5, near__os_page_size));
 	piece.start[MIB + 4] = 1;
