@@ -232,8 +232,9 @@ static uint64_t report_file; /* 0: there was no stderr, and what has its number 
 
 __attribute__((constructor(102))) static void prepare_report(void)
 {
-	if (near__conf.stats_print)
-		report_fd = near__os_duplicate(2);
+	if (!near__conf.stats_print)
+		return;
+	report_fd = near__os_duplicate(2);
 	report_file = near__os_identity(report_fd);
 }
 
