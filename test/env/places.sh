@@ -67,26 +67,33 @@ as_nobody() {
 		--clear-groups bash -c 'ulimit -u 1; LD_PRELOAD=$1 exec "$2"' - "$NEAR_LIB" "$BIN/smoke"
 }
 
-# A program with foreign privileges heeds no environment. The only preload that such a program accepts is one in
+# A program with foreign privileges heeds neither environment nor file. The only preload that it accepts is one in
 # /etc/ld.so.preload, so it gets an /etc of its own. The launcher sets the options, lest others on the way heed them.
 privileged_smoke() {
 	# shellcheck disable=SC2016
 	timeout -s KILL 30 unshare -m sh -c '
 		mount --make-rprivate / && mount -t tmpfs none /etc && echo "$1" >/etc/ld.so.preload || exit 3
+		echo no_such_line:1 >/etc/nearmalloc.conf
 		shift
 		exec "$@"
 	' - "$NEAR_LIB" "$@" "$BIN/smoke" >out 2>&1
 }
 
+# How often the environment was, and the file.
+heeded() {
+	echo "$(grep -c no_such_key out) $(grep -c no_such_line out)"
+}
+
 privileged() {
-	local name="privileged programs ignore the environment"
+	local name="privileged programs ignore the environment and /etc/nearmalloc.conf"
 	if [ "$own_mounts" != 'unshare -m' ]; then
 		skip "$name" "needs root"
 		return
 	fi
-	if ! privileged_smoke env NEARMALLOC_CONF=no_such_key:1 || ! grep -q no_such_key out; then
+	# The file is also read by the launcher.
+	if ! privileged_smoke env NEARMALLOC_CONF=no_such_key:1 || [ "$(heeded)" != "1 2" ]; then
 		not_ok "$name" "the preload did not take place: $(cat out)"
-	elif ! privileged_smoke "$BIN/privileged" no_such_key:1 || grep -q nearmalloc out; then
+	elif ! privileged_smoke "$BIN/privileged" no_such_key:1 || [ "$(heeded)" != "0 1" ]; then
 		not_ok "$name" "$(cat out)"
 	else
 		ok "$name"
