@@ -99,6 +99,7 @@ put_needs() {
 # put_program NAME: unless it is one of busybox's.
 put_program() {
 	local file
+	[ "$architecture" = x86_64 ] || return
 	! busybox --list | grep -qxF -e "${1##*/}" || return
 	file=$(type -P -- "$1") && put "$file"
 }
@@ -106,6 +107,7 @@ put_program() {
 # The files of libraries that are loaded by name.
 library_files() {
 	local name
+	[ "$architecture" = x86_64 ] || return # put_packages has them
 	for name; do
 		PATH=$PATH:/sbin:/usr/sbin ldconfig -p | sed -n "s|^\t${name//./\\.} (libc6,x86-64.*=> ||p" | head -n 1
 	done
@@ -117,19 +119,26 @@ library_files() {
 
 # Sets $base_cpio, the part that is the same for all runs. The dd is for the machine's init.
 need_base() {
-	local files key lock
-	mapfile -t files < <(type -P busybox numactl dd && library_files libc.so.6 libgcc_s.so.1 libnuma.so.1)
-	files+=(/etc/ld.so.cache)
+	local files=() key lock
+	if [ "$architecture" = x86_64 ]; then
+		mapfile -t files < <(type -P busybox numactl dd && library_files libc.so.6 libgcc_s.so.1 libnuma.so.1)
+		files+=(/etc/ld.so.cache)
+	fi
 	key=$(sha256sum -- "${files[@]}" "$lab/host/image.sh" | sha256sum)
-	base_cpio=$cache/base-${key%% *}.cpio
+	base_cpio=$cache/base-$architecture-${key%% *}.cpio
 	[ ! -e "$base_cpio" ] || return 0
 	mkdir -p "$cache"
 	exec {lock}>"$cache/.lock"
 	flock "$lock"
 	if [ ! -e "$base_cpio" ]; then
-		find "$cache" -maxdepth 1 -name 'base-*' -mmin +60 -delete
+		find "$cache" -maxdepth 1 -name "base-$architecture-*" -mmin +60 -delete
 		new_stage "$tmp/base"
-		put "${files[@]}"
+		if [ "$architecture" = x86_64 ]; then
+			put "${files[@]}"
+		else
+			(put_packages "$stage") >"$tmp/packages.log" 2>&1 </dev/null ||
+				complain "Debian's packages for $architecture could not be fetched: $(tail -n 1 "$tmp/packages.log")"
+		fi
 		busybox --list | while read -r applet; do
 			[ -e "$stage/usr/bin/$applet" ] || ln -s busybox "$stage/usr/bin/$applet"
 		done
@@ -138,6 +147,18 @@ need_base() {
 		pack "$stage" "$base_cpio" || complain "cannot write $base_cpio"
 	fi
 	exec {lock}>&-
+}
+
+# put_packages DIR: the same programs and libraries, of another architecture.
+put_packages() {
+	local package
+	open_private_apt "$tmp/packages" &&
+		private_apt apt-get -q download busybox-static coreutils numactl libc6 libgcc-s1 libnuma1 liburcu8 || return
+	for package in *.deb; do
+		dpkg-deb -x "$package" root || return
+	done
+	rm -rf root/usr/lib/*/gconv
+	cp -a root/bin/busybox root/bin/dd root/usr/bin/numactl "$1/usr/bin" && cp -a root/lib/* root/usr/lib/* "$1/usr/lib"
 }
 
 # make_image MACHINE: sets $initrd.

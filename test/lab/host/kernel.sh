@@ -3,48 +3,61 @@
 #
 # Debian's cloud kernels 6.1 (bookworm) and 6.12 (bookworm-backports), fetched by apt with a configuration of its own
 # and kept in $cache/kernel. Nothing of the system is changed. Of the packages remain the kernel and modules.cpio,
-# the drivers of the ports where they are modules.
+# the drivers of the ports where they are modules. For other architectures Debian's programs come in the same way.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 modules="virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console" # in this order
 
 # need_kernel VERSION: sets $vmlinuz and $modules_cpio, or fails with the reason in $reason.
 need_kernel() {
-	local home=$cache/kernel/$1 lock
+	local home=$cache/kernel/$1-$architecture lock
 	vmlinuz=$vmlinuz_given modules_cpio=
 	[ -z "$vmlinuz" ] || return 0
 	vmlinuz=$home/vmlinuz modules_cpio=$home/modules.cpio
 	[ ! -e "$vmlinuz" ] || return 0
 	reason="$(uname -m) is not what the kernels are for"
-	[ "$(uname -m)" = x86_64 ] || return
+	[ "$architecture" = aarch64 ] || [ "$(uname -m)" = x86_64 ] || return
 	reason="kernels come as Debian packages, and apt is not here"
 	command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return
 	mkdir -p "$cache/kernel"
 	exec {lock}>"$cache/kernel/.lock"
 	flock "$lock"
-	[ -e "$vmlinuz" ] || (fetch_kernel "$1") >"$cache/kernel/$1.log" 2>&1 </dev/null
+	[ -e "$vmlinuz" ] || (fetch_kernel "$1" "$home") >"$home.log" 2>&1 </dev/null
 	exec {lock}>&-
-	reason="kernel $1 could not be fetched: $(grep -v '^W:' "$cache/kernel/$1.log" | tail -n 1)"
+	reason="kernel $1 could not be fetched: $(grep -v '^W:' "$home.log" | tail -n 1)"
 	[ -e "$vmlinuz" ]
 }
 
+# fetch_kernel VERSION DIR
 fetch_kernel() {
-	local work=$cache/kernel/work package version
-	rm -rf "$work"
-	mkdir -p "$work/lists/partial" "$work/cache/archives/partial" "$work/root"
-	cd "$work" || return
-	write_sources || return
-	private_apt apt-get -q update || return
+	local package version
+	open_private_apt "$cache/kernel/work" || return
 	# The newest is first: linux-image-6.1.0-50-cloud-amd64 (= 6.1.176-1).
-	read -r package version < <(private_apt apt-cache show linux-image-cloud-amd64 |
+	read -r package version < <(private_apt apt-cache show "linux-image-cloud-$(debian_architecture)" |
 		sed -n "s/^Depends: \(linux-image-${1/./\\.}\.[^ ]*\) (= \(.*\))\$/\1 \2/p")
 	[ -n "$package" ] || { echo "Debian has no package of it" && return 1; }
 	private_apt apt-get -q download "$package=$version" || return
 	dpkg-deb -x linux-image-*.deb root || return
-	rm -rf "../$1.new"
-	mkdir "../$1.new" && pack_modules "../$1.new/modules.cpio" && mv root/boot/vmlinuz-* "../$1.new/vmlinuz" || return
-	rm -rf "../$1"
-	mv "../$1.new" "../$1" && cd .. && rm -rf "$work"
+	rm -rf "$2.new"
+	mkdir "$2.new" && pack_modules "$2.new/modules.cpio" && mv root/boot/vmlinuz-* "$2.new/vmlinuz" || return
+	rm -rf "$2"
+	mv "$2.new" "$2" && cd .. && rm -rf work
+}
+
+# open_private_apt DIR: makes it anew, for private_apt to work in, and goes there.
+open_private_apt() {
+	rm -rf "$1"
+	mkdir -p "$1/lists/partial" "$1/cache/archives/partial" "$1/root"
+	cd "$1" || return
+	write_sources || return
+	private_apt apt-get -q update
+}
+
+debian_architecture() {
+	case $architecture in
+	x86_64) echo amd64 ;;
+	aarch64) echo arm64 ;;
+	esac
 }
 
 # Writes the suites that have the kernels as a source of apt: from where, and under the key with which, this system
@@ -79,8 +92,9 @@ private_apt() {
 	local program=$1
 	shift
 	"$program" -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts="$PWD/sources" \
-		-o Dir::State::lists="$PWD/lists" -o Dir::Cache="$PWD/cache" -o APT::Sandbox::User=root \
-		-o Acquire::Languages=none "$@"
+		-o Dir::State::lists="$PWD/lists" -o Dir::State::status=/dev/null -o Dir::Cache="$PWD/cache" \
+		-o APT::Sandbox::User=root -o APT::Architecture="$(debian_architecture)" \
+		-o APT::Architectures="$(debian_architecture)" -o Acquire::Languages=none "$@"
 }
 
 pack_modules() {
