@@ -31,6 +31,9 @@
  *   section_exchange_full   the same when it is full
  *
  * The last four tell in *table which table they worked on.
+ *
+ * One more is for finding out whether the kernel restarts sections at all: section_watch looks for so many turns
+ * whether *word changes, in the area at `offset` from the thread pointer, and tells what came first.
  */
 #ifndef NEAR_ARCH_SECTIONS_H
 #define NEAR_ARCH_SECTIONS_H
@@ -46,6 +49,10 @@
 #define BIN_WORDS	  2
 #define SPARE_NONE	  0
 #define SPARE_STUB	  1
+
+#define WATCH_NOTHING 0
+#define WATCH_CHANGED 1
+#define WATCH_ABORTED 2
 
 /* The cursor's place in its magazine, as the sections mask it out. */
 #define MAGAZINE_MASK [mask] "i"(MAGAZINE_BYTES - 1)

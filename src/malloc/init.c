@@ -147,6 +147,24 @@ static void start_nodes(void)
 		near__warn("numa:on, but there is one node only, or the memory policy is the user's; nothing is bound");
 }
 
+/* What the kernel says is believed, unless it is known for the contrary or somebody asks for a test. */
+static enum near_mode test_mode(void)
+{
+	bool suspect = near__rseq_suspect();
+	enum rseq_verdict verdict = suspect || near__conf.rseq == CONF_ON ? near__rseq_test() : RSEQ_UNKNOWN;
+
+	reason = "rseq and membarrier answer";
+	if (verdict == RSEQ_RESTARTS)
+		reason = "rseq and membarrier answer, and sections restart when they are preempted";
+	if (verdict == RSEQ_BROKEN)
+		reason = "the kernel does not restart sections that it preempts";
+	else if (suspect && verdict == RSEQ_UNKNOWN)
+		reason = "the kernel may not restart sections that it preempts";
+	else
+		return NEAR_MODE_RSEQ;
+	return NEAR_MODE_LOCKED;
+}
+
 static enum near_mode choose_mode(void)
 {
 	if (!NEAR_SECTIONS)
@@ -157,10 +175,8 @@ static enum near_mode choose_mode(void)
 		reason = "the kernel refuses rseq";
 	else if (!near__membarrier_start())
 		reason = "the kernel refuses membarrier for rseq";
-	else {
-		reason = "rseq and membarrier answer";
-		return NEAR_MODE_RSEQ;
-	}
+	else
+		return test_mode();
 	return NEAR_MODE_LOCKED;
 }
 

@@ -163,6 +163,13 @@ int near__numa_where(void *const *pages, size_t n, int *node);
 
 /* Whether restartable sequences can be used by this process; sets near__rseq_offset. */
 bool near__rseq_start(void);
+/*
+ * Whether this kernel may be one of those that do not restart sections at each preemption; and a test of some
+ * milliseconds whether it does, by a child on the same CPU. After near__rseq_start, while single-threaded.
+ */
+enum rseq_verdict { RSEQ_UNKNOWN, RSEQ_RESTARTS, RSEQ_BROKEN };
+bool near__rseq_suspect(void);
+enum rseq_verdict near__rseq_test(void);
 /* Registers the calling thread where libc does not. False: this thread has no rseq area. */
 bool near__rseq_register_thread(void);
 /* Registers the process for near__membarrier_fence. Call while single-threaded: it is dear later. */

@@ -23,7 +23,7 @@ static const struct filtered_call filtered_calls[] = {
 	{"getcpu", SYS_getcpu},	      {"madvise", SYS_madvise},
 	{"mremap", SYS_mremap},	      {"prctl", SYS_prctl},
 	{"getrandom", SYS_getrandom}, {"sched_getaffinity", SYS_sched_getaffinity},
-	{"clone3", SYS_clone3},
+	{"clone3", SYS_clone3},	      {"clone", SYS_clone},
 };
 
 enum { FILTERED_CALLS = sizeof(filtered_calls) / sizeof(filtered_calls[0]) };

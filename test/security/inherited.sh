@@ -47,7 +47,7 @@ writes_nothing() {
 	grep -q 'execve("/proc/self/exe"' calls
 }
 
-for CONF in "" janitor:on stats_print:true; do
+for CONF in "" janitor:on stats_print:true rseq:on; do
 	each_mode inherits_nothing
 	mode=rseq
 	if ! writes_nothing "$NEAR_LIB"; then

@@ -159,4 +159,42 @@ ALWAYS_INLINE uintptr_t section_exchange_full(struct bin *const *bases, uint64_t
 	return old;
 }
 
+/* As the others, but an abort does not start again: it is the answer. Apart from them, as it commits nothing. */
+ALWAYS_INLINE int section_watch(ptrdiff_t offset, const uint32_t *word, uint64_t turns)
+{
+	uintptr_t descriptor;
+	uint32_t seen, now;
+	int result;
+
+	__asm__ volatile(".pushsection __rseq_watch, \"aw\"\n\t"
+			 ".balign 32\n"
+			 "3:\t.long 0, 0\n\t"
+			 ".quad 1f, 2f - 1f, 4f\n\t"
+			 ".popsection\n\t"
+			 ".pushsection .text.near_abort, \"ax\"\n\t"
+			 ".inst 0xd428bc00\n"
+			 "4:\tmov %w[result], %[aborted]\n\t"
+			 "b 2f\n\t"
+			 ".popsection\n\t"
+			 "adrp %[descriptor], 3b\n\t"
+			 "add %[descriptor], %[descriptor], :lo12:3b\n\t"
+			 "str %[descriptor], [%[rseq], #8]\n"
+			 "1:\tldr %w[seen], [%[word]]\n"
+			 "5:\tldr %w[now], [%[word]]\n\t"
+			 "cmp %w[now], %w[seen]\n\t"
+			 "b.ne 6f\n\t"
+			 "subs %[turns], %[turns], #1\n\t"
+			 "b.ne 5b\n\t"
+			 "mov %w[result], %[nothing]\n\t"
+			 "b 2f\n"
+			 "6:\tmov %w[result], %[changed]\n"
+			 "2:\n"
+			 : [descriptor] "=&r"(descriptor), [seen] "=&r"(seen), [now] "=&r"(now), [result] "=&r"(result),
+			   [turns] "+&r"(turns)
+			 : [rseq] "r"(thread_pointer() + (uintptr_t)offset), [word] "r"(word), [nothing] "i"(WATCH_NOTHING),
+			   [changed] "i"(WATCH_CHANGED), [aborted] "i"(WATCH_ABORTED)
+			 : SECTION_CLOBBERS);
+	return result;
+}
+
 #endif

@@ -48,4 +48,10 @@ ALWAYS_INLINE uintptr_t section_exchange_full(struct bin *const *bases, uint64_t
 	return 0;
 }
 
+ALWAYS_INLINE int section_watch(ptrdiff_t offset, const uint32_t *word, uint64_t turns)
+{
+	(void)offset, (void)word, (void)turns;
+	return WATCH_NOTHING;
+}
+
 #endif

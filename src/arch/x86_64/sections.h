@@ -149,4 +149,40 @@ ALWAYS_INLINE uintptr_t section_exchange_full(struct bin *const *bases, uint64_t
 	return old;
 }
 
+/* As the others, but an abort does not start again: it is the answer. Apart from them, as it commits nothing. */
+ALWAYS_INLINE int section_watch(ptrdiff_t offset, const uint32_t *word, uint64_t turns)
+{
+	uintptr_t descriptor;
+	uint32_t seen;
+	int result;
+
+	__asm__ volatile(".pushsection __rseq_watch, \"aw\"\n\t"
+			 ".balign 32\n"
+			 "3:\t.long 0, 0\n\t"
+			 ".quad 1f, 2f - 1f, 4f\n\t"
+			 ".popsection\n\t"
+			 ".pushsection .text.near_abort, \"ax\"\n\t"
+			 ".byte 0x0f, 0xb9, 0x3d\n\t"
+			 ".long 0x53053053\n"
+			 "4:\tmov %[aborted], %[result]\n\t"
+			 "jmp 2f\n\t"
+			 ".popsection\n\t"
+			 "lea 3b(%%rip), %[descriptor]\n\t"
+			 "mov %[descriptor], %%fs:8(%[offset])\n"
+			 "1:\tmov (%[word]), %[seen]\n"
+			 "5:\tcmp (%[word]), %[seen]\n\t"
+			 "jne 6f\n\t"
+			 "dec %[turns]\n\t"
+			 "jne 5b\n\t"
+			 "mov %[nothing], %[result]\n\t"
+			 "jmp 2f\n"
+			 "6:\tmov %[changed], %[result]\n"
+			 "2:\n"
+			 : [descriptor] "=&r"(descriptor), [seen] "=&r"(seen), [result] "=&r"(result), [turns] "+&r"(turns)
+			 : [offset] "r"(offset), [word] "r"(word), [nothing] "i"(WATCH_NOTHING),
+			   [changed] "i"(WATCH_CHANGED), [aborted] "i"(WATCH_ABORTED)
+			 : "memory", "cc");
+	return result;
+}
+
 #endif
