@@ -152,7 +152,7 @@ need_base() {
 # put_packages DIR: the same programs and libraries, of another architecture.
 put_packages() {
 	local package
-	open_private_apt "$tmp/packages" &&
+	open_private_apt "$tmp/packages" "bookworm bookworm-backports" &&
 		private_apt apt-get -q download busybox-static coreutils numactl libc6 libgcc-s1 libnuma1 liburcu8 || return
 	for package in *.deb; do
 		dpkg-deb -x "$package" root || return
@@ -226,7 +226,7 @@ quote() {
 put_suite() {
 	local file for_machines
 	mkdir -p "$stage/lab/bin" "$stage/lab/suite"
-	for file in "$NEAR_BUILD"/test/bin/lab-*; do
+	for file in "$programs"/lab-*; do
 		[ ! -x "$file" ] || { cp "$file" "$stage/lab/bin" && put_needs "$file"; }
 	done
 	for file in "$lab"/suite/*.sh; do

@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 #
-# Debian's cloud kernels 6.1 (bookworm) and 6.12 (bookworm-backports), fetched by apt with a configuration of its own
-# and kept in $cache/kernel. Nothing of the system is changed. Of the packages remain the kernel and modules.cpio,
-# the drivers of the ports where they are modules. For other architectures Debian's programs come in the same way.
+# Debian's cloud kernels, as 6.1 (bookworm), 6.12 (bookworm-backports) and newer ones (trixie-backports), fetched by apt
+# with a configuration of its own and kept in $cache/kernel. Nothing of the system is changed. Of the packages remain the
+# kernel and modules.cpio, the drivers of the ports where they are modules. For other architectures Debian's programs come
+# in the same way.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 modules="virtio virtio_ring virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_console" # in this order
 
-# need_kernel VERSION: sets $vmlinuz and $modules_cpio, or fails with the reason in $reason.
+# need_kernel VERSION[-FLAVOUR]: such as 7.3, 7.0.9 or 6.12-16k. Sets $vmlinuz and $modules_cpio, or fails with the reason
+# in $reason.
 need_kernel() {
 	local home=$cache/kernel/$1-$architecture lock
 	vmlinuz=$vmlinuz_given modules_cpio=
@@ -28,28 +30,47 @@ need_kernel() {
 	[ -e "$vmlinuz" ]
 }
 
-# fetch_kernel VERSION DIR
+# fetch_kernel VERSION[-FLAVOUR] DIR
 fetch_kernel() {
-	local package version
-	open_private_apt "$cache/kernel/work" || return
-	# The newest is first: linux-image-6.1.0-50-cloud-amd64 (= 6.1.176-1).
-	read -r package version < <(private_apt apt-cache show "linux-image-cloud-$(debian_architecture)" |
-		sed -n "s/^Depends: \(linux-image-${1/./\\.}\.[^ ]*\) (= \(.*\))\$/\1 \2/p")
+	local package='' suites
+	for suites in "bookworm bookworm-backports" trixie-backports; do
+		open_private_apt "$cache/kernel/work" "$suites" && package=$(find_kernel "$1") || return
+		[ -z "$package" ] || break
+	done
 	[ -n "$package" ] || { echo "Debian has no package of it" && return 1; }
-	private_apt apt-get -q download "$package=$version" || return
-	dpkg-deb -x linux-image-*.deb root || return
+	# Newer ones consist of several packages; old versions of some may be gone.
+	for package in "$package" "${package/image/binary}" "${package/image/modules}"; do
+		private_apt apt-get -q download "$package"
+	done
+	for package in *.deb; do
+		dpkg-deb -x "$package" root || return
+	done
+	package=$(find root -name 'vmlinuz*' -type f | head -n 1)
 	rm -rf "$2.new"
-	mkdir "$2.new" && pack_modules "$2.new/modules.cpio" && mv root/boot/vmlinuz-* "$2.new/vmlinuz" || return
+	mkdir "$2.new" && pack_modules "$2.new/modules.cpio" && mv "$package" "$2.new/vmlinuz" || return
 	rm -rf "$2"
 	mv "$2.new" "$2" && cd .. && rm -rf work
 }
 
-# open_private_apt DIR: makes it anew, for private_apt to work in, and goes there.
+# find_kernel VERSION[-FLAVOUR]: the newest package, such as linux-image-6.1.0-50-cloud-amd64 or
+# linux-image-6.12.95+deb12-arm64-16k.
+find_kernel() {
+	local suffix version=${1%-*}
+	suffix=$(debian_architecture)
+	case $1 in
+	*-*) suffix+=-${1##*-} ;;
+	*) suffix=cloud-$suffix ;;
+	esac
+	private_apt apt-cache pkgnames "linux-image-$version" |
+		grep -E "^linux-image-${version//./\\.}[.+-][^-]*(-[0-9]+)?-$suffix\$" | sort -V | tail -n 1
+}
+
+# open_private_apt DIR SUITES: makes it anew, for private_apt to work in, and goes there.
 open_private_apt() {
 	rm -rf "$1"
 	mkdir -p "$1/lists/partial" "$1/cache/archives/partial" "$1/root"
 	cd "$1" || return
-	write_sources || return
+	write_sources "$2" || return
 	private_apt apt-get -q update
 }
 
@@ -60,8 +81,7 @@ debian_architecture() {
 	esac
 }
 
-# Writes the suites that have the kernels as a source of apt: from where, and under the key with which, this system
-# gets its own packages.
+# write_sources SUITES: as a source of apt, from where, and under the key with which, this system gets its own packages.
 write_sources() {
 	local uri entry
 	IFS='|' read -r uri _ entry _ < <(
@@ -72,7 +92,7 @@ write_sources() {
 	[ -n "$uri" ] || { echo "apt has no source of Debian" && return 1; }
 	mkdir sources
 	{
-		printf '%s\n' 'Types: deb' "URIs: $uri" 'Suites: bookworm bookworm-backports' 'Components: main'
+		printf '%s\n' 'Types: deb' "URIs: $uri" "Suites: $1" 'Components: main'
 		signed_by "${entry%:*}" "${entry##*:}"
 	} >sources/debian.sources
 }
@@ -101,7 +121,7 @@ pack_modules() {
 	local to=$PWD/stage/lab/modules name file n=1
 	mkdir -p "$to"
 	for name in $modules; do
-		file=$(find root/lib/modules -name "$name.ko*" | head -n 1)
+		file=$(find root -name "$name.ko*" | head -n 1)
 		case $file in
 		*.xz) busybox xzcat "$file" >"$to/$n-$name.ko" || return ;;
 		?*) cp "$file" "$to/$n-$name.ko" ;;

@@ -4,8 +4,8 @@
 # What the files in machines/ say, and qemu's arguments for it. Such a file is bash; its first comment says what the
 # machine is for, and it calls
 #
-#   kernel VERSION         6.12 (the default) or 6.1
-#   architecture aarch64   not x86-64; NEAR_LIB and what the command names must be for it
+#   kernel VERSION         6.12 (the default), 6.1, 7.3, or with a flavour 6.12-16k
+#   architecture aarch64   not x86-64; what the command names must be for it, too
 #   node CPUS MEMORY       the next node: its CPUs as 0-1,4 and its memory in MiB, or none
 #   distances N...         a row of the matrix of distances, from node 0 on; all rows or none
 #   present CPUS           the CPUs that are plugged in; the others are possible (default: all are plugged in)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
-# machines: 4nodes 2nodes distances
+# machines: 4nodes 2nodes distances newest arm64 arm64-newest
 #
 # The calls for nodes, where memory is kept apart by nodes and where it is not.
 # shellcheck shell=dash disable=SC2086
