@@ -12,7 +12,7 @@
 told() {
 	local library=$1 CONF=$2
 	shift 2
-	# shellcheck disable=SC2046
+	# shellcheck disable=SC2046,SC2069
 	timeout 30 env $(mode_env "$CONF") LD_PRELOAD="$library" "$@" 2>&1 >/dev/null
 }
 
@@ -24,9 +24,9 @@ fi
 restarts="mode *rseq (rseq and membarrier answer, and sections restart when they are preempted)"
 # shellcheck disable=SC2317 # by each_mode
 tested() {
-	local said run
+	local said
 	# A busy machine may not run the child often enough in half a second.
-	for run in 1 2 3; do
+	for _ in 1 2 3; do
 		said=$(told "$NEAR_LIB" stats_print:true,rseq:on true)
 		! grep -q "$restarts" <<<"$said" || break
 	done

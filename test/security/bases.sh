@@ -25,9 +25,9 @@ fixed_bits() {
 }
 
 # The lowest bit that can vary: a chunk is aligned to 2 MiB, and a large block may lie right below a region.
-page_bits=$(($(getconf PAGESIZE) == 4096 ? 12 : $(getconf PAGESIZE) == 16384 ? 14 : 16))
+page_bits=$(awk -v bytes="$(getconf PAGESIZE)" 'BEGIN { for (; bytes > 1; bytes /= 2) bits++; print bits }')
 highest=$((page_bits + $(cat /proc/sys/vm/mmap_rnd_bits 2>/dev/null || echo 0) - 1))
-lowest=(21 21 $page_bits)
+lowest=(21 21 "$page_bits")
 
 collect() {
 	local run

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* os: what this machine says of itself, whatever it is. */
+#include <fcntl.h>
 #include <limits.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -55,4 +56,30 @@ Test(os, populating_leaves_what_is_there)
 			cr_assert_eq(memory[i * page], i == 3 ? 'x' : 0);
 		}
 	}
+}
+
+/* The kernel tries to write there for us. */
+static bool writable(void *address)
+{
+	int zeros = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	bool could = read(zeros, address, 1) == 1;
+
+	close(zeros);
+	return could;
+}
+
+Test(os, guards_lie_at_both_ends_and_go_too)
+{
+	size_t page = near__os_page_size, bytes = 3 * page;
+	char *memory = near__os_map_guarded(bytes);
+
+	cr_assert_not_null(memory);
+	cr_assert(writable(memory) && writable(memory + bytes - 1));
+	cr_assert(!writable(memory - 1) && !writable(memory + bytes));
+	cr_assert_not(near__os_is_unmapped(memory - page, page));
+	cr_assert_eq(near__os_unmap_guarded(memory, bytes), 0);
+	cr_assert(near__os_is_unmapped(memory - page, bytes + 2 * page));
+	near__os_guard(memory);
+	cr_assert_not(near__os_is_unmapped(memory, page));
+	cr_assert_eq(near__os_unmap(memory, page), 0);
 }
