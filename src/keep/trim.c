@@ -3,6 +3,7 @@
 /* From the top tier down: bins to spans, depots to spans, empty spans to chunks, free pages to the kernel. */
 #include "keep/trim.h"
 
+#include "base/conf.h"
 #include "cache/cache.h"
 #include "heap/extent.h"
 #include "heap/limit.h"
@@ -43,10 +44,12 @@ static size_t trim(size_t keep, bool wait)
 	return bytes + (given_back() - before);
 }
 
-/* Who has it may be waiting for walkers. */
+/* Who has it may be waiting for walkers, or for the drain lock that a signal handler came under. */
 static bool lock_purge(void)
 {
-	return near__walk_inside() ? lock_try(&near__purge_lock) : lock_acquire(&near__purge_lock);
+	bool wait = !near__walk_inside() && !lock_is_mine(&near__drain_lock);
+
+	return wait ? lock_acquire(&near__purge_lock) : lock_try(&near__purge_lock);
 }
 
 size_t near__trim(size_t keep)
@@ -74,16 +77,22 @@ static size_t address_space_held(void)
 static bool is_hopeless(size_t size)
 {
 	size_t held = address_space_held(), rest = size > held ? round_up(size - held, near__os_page_size) : 0;
-	void *probe = rest ? near__os_map(rest, near__os_page_size) : NULL;
+	void *probe;
 
+	if (near__conf.limit_hard && size > near__conf.limit_hard)
+		return true;
+	if (!rest)
+		return false;
+	probe = near__os_map(rest, near__os_page_size);
 	if (probe)
 		near__os_unmap(probe, rest);
-	return rest && !probe;
+	return !probe;
 }
 
 bool near__trim_for(size_t size)
 {
-	if (is_hopeless(size) || !lock_purge())
+	/* A visit may take long, and wait for a lock of the program's that our caller holds. */
+	if (is_hopeless(size) || !(near__walk_none() ? lock_purge() : lock_try(&near__purge_lock)))
 		return false;
 	trim(0, false);
 	for (unsigned node = 0; node < near__nodes; node++)

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include "heap_check.h"
+#include "keep/trim.h"
 #include "malloc/malloc.h"
 #include "refuse.h"
 #include "unit.h"
@@ -88,6 +89,17 @@ TEST_IN_BOTH_MODES(drain, does_not_wait_for_itself)
 	cr_assert_eq(near__drain_all(), 0);
 	cr_assert_not(is_empty(table));
 	near__drain_lock.word = 0;
+}
+
+/* The same handler must not wait for who has the purge lock and waits for the drain lock. */
+Test(drain, nor_does_a_trim_under_it)
+{
+	unit_mode(NEAR_MODE_RSEQ);
+	near__drain_lock.word = lock_self();
+	near__purge_lock.word = STRANGER;
+	cr_assert_eq(near__trim(0), 0);
+	cr_assert_not(near__trim_for(64));
+	near__purge_lock.word = near__drain_lock.word = 0;
 }
 
 /* Tables are made under the same lock; without it there is none, and nothing waits. */
