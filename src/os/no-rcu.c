@@ -8,8 +8,9 @@ bool near__rcu_load(void)
 	return false;
 }
 
-void near__rcu_read_lock(void)
+bool near__rcu_read_lock(void)
 {
+	return false;
 }
 
 void near__rcu_read_unlock(void)

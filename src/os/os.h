@@ -229,8 +229,9 @@ struct os_cgroup near__os_cgroup(void);
  * Walkers read memory that can be unmapped between these two. They may allocate in the first, so never from malloc or
  * free. Whoever unmaps hides it from walkers first, and then asks one of the next two.
  */
-void near__walk_begin(void);
-void near__walk_end(void);
+bool near__walk_begin(void);
+/* With what near__walk_begin returned. */
+void near__walk_end(bool entered);
 /* No walker is inside that could have seen what was hidden before the call. Never waits. */
 bool near__walk_none(void);
 /* The same, after waiting for those that are. Not from malloc or free. False: that cannot be known, or we are one. */
@@ -242,13 +243,14 @@ void near__walk_after_fork(void);
 
 /* ---- rcu.c or no-rcu.c, for walk.c ------------------------------------------------------------------ */
 
-/* Before near__rcu_load has succeeded the others do nothing, and near__rcu_synchronize answers false. */
+/* Before near__rcu_load has succeeded the others do nothing and answer false. */
 bool near__rcu_load(void);
-void near__rcu_read_lock(void);
+/* True: near__rcu_read_unlock is to follow. */
+bool near__rcu_read_lock(void);
 void near__rcu_read_unlock(void);
 /* All walkers that were inside have left. False where that cannot be known. */
 bool near__rcu_synchronize(void);
-/* In the child of a fork: from now on near__rcu_synchronize answers false. */
+/* In the child of a fork, where a mutex of liburcu's may be taken for ever: from now on nothing is begun any more. */
 void near__rcu_after_fork(void);
 
 /* ---- files.c, message.c --------------------------------------------------------------------------- */

@@ -51,16 +51,17 @@ bool near__rcu_load(void)
 	return load_acquire(&loaded);
 }
 
-void near__rcu_read_lock(void)
+bool near__rcu_read_lock(void)
 {
-	if (load_acquire(&loaded))
-		read_lock();
+	if (forked || !load_acquire(&loaded))
+		return false;
+	read_lock();
+	return true;
 }
 
 void near__rcu_read_unlock(void)
 {
-	if (load_acquire(&loaded))
-		read_unlock();
+	read_unlock();
 }
 
 bool near__rcu_synchronize(void)

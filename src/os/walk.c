@@ -26,18 +26,19 @@ static bool replace(uint32_t one, uint32_t other)
 	return false;
 }
 
-void near__walk_begin(void)
+bool near__walk_begin(void)
 {
 	near__rcu_load();
 	while (!replace(0, lock_self())) /* more walks at once than there should be */
 		KERNEL(SYS_sched_yield);
 	fence_seq_cst(); /* W0 */
-	near__rcu_read_lock();
+	return near__rcu_read_lock();
 }
 
-void near__walk_end(void)
+void near__walk_end(bool entered)
 {
-	near__rcu_read_unlock();
+	if (entered)
+		near__rcu_read_unlock();
 	replace(lock_self(), 0);
 }
 

@@ -31,17 +31,21 @@ static void hand_on(struct walk *walk, uintptr_t start, size_t bytes, uint32_t k
 
 /* ---- free pages of chunks --------------------------------------------------------------------------- */
 
-static void walk_chunk(struct walk *walk, struct chunk *chunk)
+static void walk_chunk(struct walk *walk, const struct chunk *chunk)
 {
-	struct chunk_heap *heap = &near__heap[chunk->node]->chunks;
+	unsigned node = load_relaxed(&chunk->node), at = 0;
+	struct chunk_heap *heap = &near__heap[node]->chunks;
 	uint64_t used[CHUNK_WORDS];
-	uintptr_t base = chunk->base;
-	unsigned at = 0, node = chunk->node;
+	uintptr_t base;
+	bool here;
 
 	if (!lock_acquire(&heap->lock))
 		return;
+	/* Before the lock it may have become another chunk, of any node. */
+	here = chunk->in_use && chunk->node == node;
+	base = chunk->base;
 	for (unsigned w = 0; w < CHUNK_WORDS; w++)
-		used[w] = chunk->in_use ? chunk->used[w] : ~0ull;
+		used[w] = here ? chunk->used[w] : ~0ull;
 	lock_release(&heap->lock);
 	while ((at = bits_next_clear(used, at, CHUNK_PAGES)) < CHUNK_PAGES) {
 		unsigned end = bits_next_set(used, at, CHUNK_PAGES);
@@ -88,16 +92,25 @@ static void walk_objects(struct walk *walk, struct span *span)
 	hand_on(walk, at, end - at, NEAR_RANGE_OBJECTS, node);
 }
 
+/* Unless the record has become that of another block meanwhile. */
+static void walk_block(struct walk *walk, const struct span *span, uint32_t state)
+{
+	uintptr_t start = load_acquire(&span->start);
+	size_t bytes = load_acquire(&span->bytes);
+	unsigned node = load_acquire(&span->node);
+
+	if (load_acquire(&span->state) == state && load_relaxed(&span->start) == start)
+		hand_on(walk, start, bytes, state == SPAN_EXTENT ? NEAR_RANGE_KEPT : NEAR_RANGE_LARGE, node);
+}
+
 static void walk_span(struct walk *walk, struct span *span)
 {
 	uint32_t state = load_acquire(&span->state);
 
 	if (state == SPAN_OBJECTS)
 		walk_objects(walk, span);
-	else if (state == SPAN_RUN || state == SPAN_MAPPED)
-		hand_on(walk, span->start, span->bytes, NEAR_RANGE_LARGE, span->node);
-	else if (state == SPAN_EXTENT)
-		hand_on(walk, span->start, span->bytes, NEAR_RANGE_KEPT, span->node);
+	else if (state == SPAN_RUN || state == SPAN_MAPPED || state == SPAN_EXTENT)
+		walk_block(walk, span, state);
 }
 
 /* ---- all -------------------------------------------------------------------------------------------- */
@@ -114,20 +127,21 @@ int near__walk(int (*visit)(const struct near_range *range, void *argument), voi
 
 	for (uint32_t i = POOL_FIRST; i < chunks && !walk.result; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
+		bool entered = near__walk_begin();
 
-		near__walk_begin();
 		if (chunk && load_acquire(&chunk->in_use))
 			walk_chunk(&walk, chunk);
-		near__walk_end();
+		near__walk_end(entered);
 	}
 	for (uint32_t i = POOL_FIRST; i < spans && !walk.result; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
+		bool entered;
 
 		if (!span || load_acquire(&span->state) == SPAN_UNUSED)
 			continue;
-		near__walk_begin();
+		entered = near__walk_begin();
 		walk_span(&walk, span);
-		near__walk_end();
+		near__walk_end(entered);
 	}
 	near__arena_visit(walk_metadata, &walk);
 	return walk.result;
