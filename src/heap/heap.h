@@ -132,6 +132,7 @@ struct chunk_heap {
 	size_t free_bytes; /* of free pages, dirty or not */
 	size_t dirty_free; /* bytes of free pages that are dirty */
 	size_t given_back; /* bytes purged or unmapped so far */
+	size_t stuck;	   /* of dirty_free, when last tried, that the kernel would not take; the purge lock's */
 	struct regret regret;
 	/* Of 256 pages in use, and of 256 that are free and dirty, so many are resident; see retain.c. */
 	unsigned used_density, free_density;

@@ -100,7 +100,7 @@ static size_t take_back(struct chunk_heap *heap, const struct lent *run, bool pu
 }
 
 /* One chunk, a run at a time from the last to the first. */
-static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t most)
+static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t most, bool *refused)
 {
 	struct chunk_heap *heap = &near__heap[node]->chunks;
 	struct chunk *chunk = near__pool_peek(&near__chunks, index);
@@ -109,9 +109,10 @@ static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t mos
 
 	while (bytes < most && (dirty = load_relaxed(&heap->dirty_free)) > keep &&
 	       lend(heap, node, run.at, size_min(most - bytes, dirty - keep), &run)) {
-		void *start = (void *)(chunk->base + (size_t)run.at * MAP_PAGE);
+		bool purged = !give_back((void *)(chunk->base + (size_t)run.at * MAP_PAGE), (size_t)run.pages * MAP_PAGE);
 
-		bytes += take_back(heap, &run, !give_back(start, (size_t)run.pages * MAP_PAGE));
+		*refused |= !purged;
+		bytes += take_back(heap, &run, purged);
 	}
 	if (bytes && load_relaxed(&chunk->free) < CHUNK_PAGES)
 		near__heap_split_huge(chunk);
@@ -135,18 +136,20 @@ static bool picks(const struct chunk *chunk, unsigned node, enum pick pick, bool
 
 size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split)
 {
-	const struct chunk_heap *heap = &near__heap[node]->chunks;
+	struct chunk_heap *heap = &near__heap[node]->chunks;
 	uint32_t end = near__pool_end(&near__chunks);
 	size_t bytes = 0;
+	bool refused = false;
 
 	if (!near__purge_may_wait())
 		return 0;
 	for (enum pick pick = PICK_EMPTY; pick < PICKS; pick++) {
 		for (uint32_t i = POOL_FIRST; i < end && bytes < most && load_relaxed(&heap->dirty_free) > keep; i++) {
 			if (picks(near__pool_peek(&near__chunks, i), node, pick, split))
-				bytes += purge_chunk(node, i, keep, most - bytes);
+				bytes += purge_chunk(node, i, keep, most - bytes, &refused);
 		}
 	}
+	store_relaxed(&heap->stuck, refused ? load_relaxed(&heap->dirty_free) : 0);
 	return bytes;
 }
 
@@ -177,11 +180,11 @@ static size_t purge_view(const struct view *view)
 		while (object < view->class->objects && is_free(view, object))
 			object++;
 
-		size_t from = round_up(first * (size_t)view->class->bytes, page);
 		size_t end = object < view->class->objects ? object * (size_t)view->class->bytes : view->bytes;
-		size_t to = round_down(end, page);
+		uintptr_t from = round_up(view->start + first * (size_t)view->class->bytes, page);
+		uintptr_t to = round_down(view->start + end, page);
 
-		if (object > first && to > from && !give_back((void *)(view->start + from), to - from))
+		if (object > first && to > from && !give_back((void *)from, to - from))
 			bytes += to - from;
 	}
 	return bytes;

@@ -75,6 +75,15 @@ static bool has_room(uint32_t index)
 	return index && region_at(index)->bytes - region_at(index)->carved >= CHUNK_BYTES;
 }
 
+/* Full ones second: only the first is asked for room. */
+static void link_region(struct chunk_heap *heap, uint32_t index)
+{
+	uint32_t *link = heap->regions && !has_room(index) ? &region_at(heap->regions)->next : &heap->regions;
+
+	region_at(index)->next = *link;
+	*link = index;
+}
+
 static bool carve_from(uint32_t index, uint32_t chunk)
 {
 	struct region *region = region_at(index);
@@ -220,8 +229,7 @@ static void keep_region(struct chunk_heap *heap, uint32_t index, bool refused)
 	heap->reserved += region->bytes - region->carved;
 	region->age = refused ? REGION_REFUSED : 0;
 	store_release(&region->in_use, (uint8_t)true);
-	region->next = heap->regions ? region_at(heap->regions)->next : 0; /* not the newest if there is one by now */
-	*(heap->regions ? &region_at(heap->regions)->next : &heap->regions) = index;
+	link_region(heap, index);
 	lock_release(&heap->lock);
 }
 
@@ -348,14 +356,7 @@ void near__region_rebuild(struct chunk_heap *heap, unsigned node)
 			continue;
 		region->busy = region->chunks = 0;
 		heap->reserved += region->bytes - region->carved;
-		/* One with room goes first. */
-		if (heap->regions && !has_room(i)) {
-			region->next = region_at(heap->regions)->next;
-			region_at(heap->regions)->next = i;
-		} else {
-			region->next = heap->regions;
-			heap->regions = i;
-		}
+		link_region(heap, i);
 	}
 	relink_chunks(node);
 }

@@ -33,6 +33,8 @@ enum {
 	FUTILE_SHARE = 8,	/* if not one part in this many went when caches were emptied, */
 	WAIT_LEAST = 256 << 10, /* they are not emptied until so much more was freed, twice as much each time */
 	WAIT_MOST = 64 << 20,
+	STUCK_LEAST = 4 << 20, /* what the kernel would not take is tried again when there is so much more, */
+	STUCK_SHARE = 4,       /* or this part of it */
 };
 
 /* ---- what is resident ------------------------------------------------------------------------------- */
@@ -54,13 +56,17 @@ static unsigned used_pages(const struct chunk *chunk)
 	return CHUNK_PAGES - load_relaxed(&chunk->free);
 }
 
-/* Adds to the counts what is resident of a chunk's pages: of those in use, and of those that are free and dirty. */
-static void count_resident(const struct chunk *chunk, unsigned *used, unsigned *dirty)
+/*
+ * Adds to the counts what is resident of a chunk's pages: of those in use, and of those that are free and dirty. False: the
+ * kernel does not tell.
+ */
+static bool count_resident(const struct chunk *chunk, unsigned *used, unsigned *dirty)
 {
 	unsigned char resident[CHUNK_PAGES] = {0};
 	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE);
 
-	near__os_residence((void *)chunk->base, CHUNK_BYTES, resident);
+	if (near__os_residence((void *)chunk->base, CHUNK_BYTES, resident))
+		return false;
 	for (unsigned w = 0; w < CHUNK_WORDS; w++) {
 		uint64_t in_use = load_relaxed(&chunk->used[w]), there = 0;
 
@@ -69,6 +75,7 @@ static void count_resident(const struct chunk *chunk, unsigned *used, unsigned *
 		*used += bits_in(there & in_use);
 		*dirty += bits_in(there & load_relaxed(&chunk->dirty[w]) & ~in_use);
 	}
+	return true;
 }
 
 /* A quarter of what was seen now, three of what was before; never nothing. */
@@ -91,10 +98,11 @@ void near__heap_sample(unsigned node)
 		chunk = near__pool_peek(&near__chunks, i);
 		if (!chunk || !load_acquire(&chunk->in_use) || chunk->node != node)
 			continue;
+		n++;
+		if (!count_resident(chunk, &used_resident, &dirty_resident))
+			continue;
 		used += used_pages(chunk);
 		dirty += load_relaxed(&chunk->dirty_free);
-		count_resident(chunk, &used_resident, &dirty_resident);
-		n++;
 	}
 	heap->sampled = i;
 	store_relaxed(&heap->samples, (uint32_t)size_min(heap->samples + 1, SAMPLE_DOUBLES));
@@ -172,6 +180,13 @@ size_t near__heap_retained(unsigned node)
 	       load_relaxed(&near__heap[node]->extents.bytes);
 }
 
+bool near__heap_loose(const struct chunk_heap *heap)
+{
+	size_t stuck = load_relaxed(&heap->stuck);
+
+	return !stuck || load_relaxed(&heap->dirty_free) > stuck + size_max(stuck / STUCK_SHARE, STUCK_LEAST);
+}
+
 static void wish(uint32_t bit)
 {
 	if (!(load_relaxed(&near__heap_wishes) & bit))
@@ -186,7 +201,7 @@ void near__heap_wish(unsigned node)
 	bool due = calls >= (unsigned)SAMPLE_CALLS << load_relaxed(&heap->chunks.samples);
 
 	store_relaxed(&heap->chunks.unsampled, due ? 0 : calls);
-	if (near__heap_resident(node, dirty) > near__chunk_allowance(node) ||
+	if ((near__heap_resident(node, dirty) > near__chunk_allowance(node) && near__heap_loose(&heap->chunks)) ||
 	    load_relaxed(&heap->extents.bytes) > near__extent_allowance(node))
 		wish(HEAP_TOO_MUCH);
 	if (due && load_relaxed(&heap->chunks.committed) > SAMPLE_LEAST)

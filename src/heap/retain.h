@@ -46,6 +46,8 @@ size_t near__heap_dirt(unsigned node, size_t resident);
  * only, those pages are written to again then, and others never; shorter runs fill what is between.
  */
 size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes, size_t block);
+/* Whether giving dirty free pages back is worth trying: not soon after the kernel refused (memory that is locked). */
+bool near__heap_loose(const struct chunk_heap *heap);
 /* Takes samples. Under the purge lock. */
 void near__heap_sample(unsigned node);
 

@@ -5,6 +5,7 @@
 
 #include "base/conf.h"
 #include "blocks.h"
+#include "refuse.h"
 
 enum { BLOCKS = 32, BLOCK = 1 << 20, ALL = 256, ENOUGH = 40 };
 
@@ -272,6 +273,52 @@ Test(retain, too_much_is_what_is_resident)
 	set_densities(ALL, ALL);
 	near__heap_wish(0);
 	cr_assert(wishes(HEAP_TOO_MUCH));
+}
+
+/* Memory that is locked: else each free would try all of it anew. */
+Test(retain, what_the_kernel_will_not_take_is_not_tried_again_soon)
+{
+	size_t dirty;
+
+	fill(1, 1);
+	free_all();
+	dirty = chunks()->dirty_free;
+	refuse_call(SYS_madvise);
+	near__heap_wishes = 0;
+	near__heap_wish(0);
+	cr_assert(wishes(HEAP_TOO_MUCH));
+	cr_assert(lock_acquire(&near__purge_lock));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), 0);
+	lock_release(&near__purge_lock);
+	cr_assert_eq(chunks()->stuck, dirty);
+	near__heap_wishes = 0;
+	near__heap_wish(0);
+	cr_assert(!wishes(HEAP_TOO_MUCH));
+	cr_assert(!near__heap_loose(chunks()));
+	chunks()->stuck = dirty / 2; /* much more has come */
+	near__heap_wish(0);
+	cr_assert(wishes(HEAP_TOO_MUCH));
+}
+
+Test(retain, the_kernel_takes_it_again)
+{
+	fill(1, 1);
+	free_all();
+	chunks()->stuck = chunks()->dirty_free;
+	cr_assert(lock_acquire(&near__purge_lock));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), (size_t)BLOCKS * BLOCK);
+	lock_release(&near__purge_lock);
+	cr_assert_eq(chunks()->stuck, 0);
+}
+
+Test(retain, nothing_is_learned_where_the_kernel_does_not_tell)
+{
+	fill(0, 1);
+	set_densities(ALL, ALL);
+	refuse_call(SYS_mincore);
+	sample(ENOUGH);
+	cr_assert_eq(chunks()->used_density, ALL);
+	cr_assert_eq(chunks()->free_density, ALL);
 }
 
 /* Densities may have changed without anything else that would tell. */
