@@ -46,15 +46,21 @@ static void shift(unsigned node, uint64_t steps)
 	backlog[0] = now > before && before <= SIZE_MAX / 2 ? now - before : 0;
 }
 
-/* Of a node, until `keep` bytes stay. Only the janitor may wait for walkers. False: it was more than `most`. */
+/* Only the janitor, which does all there is, waits for walkers. */
+static bool may_wait(size_t most)
+{
+	return most == KEEP_ALL;
+}
+
+/* Of a node, until `keep` bytes stay. False: it was more than `most`. */
 static bool give_back(unsigned node, size_t keep, size_t most)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
 	size_t pages = near__heap_retained(node) - load_relaxed(&extents->bytes), purged = 0;
 
 	if (near__heap_retained(node) > keep)
-		near__extent_trim(node, keep > pages ? keep - pages : 0, near__janitor_runs());
-	if (near__heap_retained(node) > keep)
+		near__extent_trim(node, keep > pages ? keep - pages : 0, may_wait(most));
+	if (near__heap_retained(node) > keep && near__heap_loose(&near__heap[node]->chunks))
 		purged = near__chunk_purge(node, near__heap_dirt(node, keep - size_min(keep, load_relaxed(&extents->bytes))),
 					   most, true);
 	return purged < most;
@@ -104,13 +110,13 @@ static void start_look(void)
 	decay.span = POOL_FIRST;
 }
 
-static void go_on_looking(uint32_t records)
+static void go_on_looking(uint32_t records, bool wait)
 {
 	decay.span = near__span_look(decay.span, records, LOOKS, &decay.found);
 	if (decay.span)
 		return;
 	for (unsigned node = 0; node < near__nodes; node++) {
-		near__region_release(node, LOOKS, near__janitor_runs());
+		near__region_release(node, LOOKS, wait);
 		near__region_look(node, &decay.found);
 	}
 	decay.left = decay.found;
@@ -142,7 +148,7 @@ uint64_t near__keep_step(uint64_t now, size_t most)
 			decay.next_look = now + look;
 		}
 		if (decay.span)
-			go_on_looking(most == KEEP_ALL ? UINT32_MAX : SLICE_RECORDS);
+			go_on_looking(most == KEEP_ALL ? UINT32_MAX : SLICE_RECORDS, may_wait(most));
 		next = decay.left ? decay.next_look : KEEP_NOTHING;
 	}
 	if (near__conf.decay_ms < NEVER) {
@@ -185,7 +191,9 @@ static bool much_is_cached(void)
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++) {
 		const struct cpu_table *table = load_acquire(&near__table[cpu]);
 
-		cached += table ? (size_t)load_relaxed(&table->charged) : 0;
+		int64_t charged = table ? load_relaxed(&table->charged) : 0;
+
+		cached += charged > 0 ? (size_t)charged : 0;
 	}
 	for (unsigned node = 0; node < near__nodes; node++) {
 		cached += load_relaxed(&near__depot[node]->bytes);
@@ -194,31 +202,36 @@ static bool much_is_cached(void)
 	return cached > objects / CACHED_SHARE;
 }
 
-/* Objects that lie in caches hold the pages around them. */
-static void empty_caches(void)
+/* Objects that lie in caches hold the pages around them. Where hardly any do, that is as futile as if it had been done. */
+static void empty_caches(bool worthwhile)
 {
 	size_t holes[OS_MAX_NODES];
 
 	for (unsigned node = 0; node < near__nodes; node++)
 		holes[node] = near__heap_holes(node);
-	near__drain_all();
-	for (unsigned node = 0; node < near__nodes; node++) {
-		near__depot_trim(node);
-		near__depot_chill(node, UINT32_MAX);
-		near__span_release_empty(node, 0);
-		near__heap_note_emptied(node, holes[node]);
+	if (worthwhile) {
+		near__drain_all();
+		for (unsigned node = 0; node < near__nodes; node++) {
+			near__depot_trim(node);
+			near__depot_chill(node, UINT32_MAX);
+			near__span_release_empty(node, 0);
+		}
 	}
+	for (unsigned node = 0; node < near__nodes; node++)
+		near__heap_note_emptied(node, holes[node]);
 }
 
 /* Of pages a quarter more than must be, so that it is not to be done again at once. */
-static void reduce(unsigned node, bool unsampled)
+static void reduce(unsigned node, bool unsampled, bool wait)
 {
 	const struct chunk_heap *heap = &near__heap[node]->chunks;
 	size_t most;
 
-	near__extent_trim(node, near__extent_allowance(node), near__janitor_runs());
+	near__extent_trim(node, near__extent_allowance(node), wait);
 	if (unsampled || near__heap_resident(node, load_relaxed(&heap->dirty_free)) > near__chunk_allowance(node))
 		near__heap_sample(node);
+	if (!near__heap_loose(heap))
+		return;
 	most = near__heap_dirt(node, near__chunk_allowance(node));
 	if (load_relaxed(&heap->dirty_free) > most)
 		near__chunk_purge(node, most - most / 4, KEEP_ALL, false);
@@ -226,14 +239,14 @@ static void reduce(unsigned node, bool unsampled)
 		near__chunk_purge(node, most, KEEP_ALL, true);
 }
 
-void near__keep_fulfil(void)
+void near__keep_fulfil(bool janitor)
 {
 	uint32_t wishes = load_relaxed(&near__heap_wishes) ? exchange_acq_rel(&near__heap_wishes, 0u) : 0;
 
-	if (wishes & HEAP_SPARSE && !near__janitor_runs() && near__mode != NEAR_MODE_EARLY && much_is_cached())
-		empty_caches();
+	if (wishes & HEAP_SPARSE && !janitor && near__mode != NEAR_MODE_EARLY)
+		empty_caches(much_is_cached());
 	for (unsigned node = 0; node < near__nodes && wishes; node++)
-		reduce(node, wishes & HEAP_UNSAMPLED);
+		reduce(node, wishes & HEAP_UNSAMPLED, janitor);
 }
 
 void near__keep_wishes(void)
@@ -244,7 +257,7 @@ void near__keep_wishes(void)
 		    !(fetch_or_relaxed(&near__heap_wishes, (uint32_t)HEAP_TOLD) & HEAP_TOLD))
 			near__janitor_wake();
 	} else if (lock_try(&near__purge_lock)) {
-		near__keep_fulfil();
+		near__keep_fulfil(false);
 		lock_release(&near__purge_lock);
 	}
 }

@@ -44,7 +44,7 @@ static uint64_t work(void)
 	near__limits_derive();
 	if (!lock_acquire(&near__purge_lock))
 		return NAP_MS;
-	near__keep_fulfil();
+	near__keep_fulfil(true);
 	next = near__keep_step(near__os_milliseconds(), KEEP_ALL);
 	lock_release(&near__purge_lock);
 	return next;

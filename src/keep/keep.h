@@ -30,8 +30,8 @@ uint64_t near__keep_step(uint64_t now, size_t most);
 void near__keep_slice(void);
 /* Acts on near__heap_wishes, or has the janitor do it. No lock may be held. */
 void near__keep_wishes(void);
-/* The former, under the purge lock. */
-void near__keep_fulfil(void);
+/* The former, under the purge lock. Only the janitor waits for walkers. */
+void near__keep_fulfil(bool janitor);
 
 /* ---- janitor.c ------------------------------------------------------------------------------------- */
 

@@ -65,6 +65,12 @@ void near__limits_callback(limit_callback *callback, void *argument)
 	store_release(&told.call, callback);
 }
 
+/* In the child of a fork: another thread of the parent may have been in the callback. */
+void near__limits_after_fork(void)
+{
+	__atomic_clear(&telling, __ATOMIC_RELEASE);
+}
+
 void near__limits_tell(size_t wanted)
 {
 	limit_callback *call = load_acquire(&told.call);

@@ -16,6 +16,7 @@ void near__limits_derive(void);
 void near__limits_tell(size_t wanted);
 
 typedef void limit_callback(int which, size_t footprint, size_t wanted, void *argument);
+void near__limits_after_fork(void);
 void near__limits_callback(limit_callback *callback, void *argument);
 
 #endif

@@ -190,6 +190,7 @@ void near__after_fork(void)
 	near__lock_forget_others();
 	near__walk_after_fork();
 	near__janitor_after_fork();
+	near__limits_after_fork();
 	near__cache_after_fork();
 	near__heap_after_fork();
 }

@@ -97,7 +97,7 @@ static void *alloc_small(size_t size, int wanted)
 		count_lossy(&table->asked[class].bytes, (uint64_t)size);
 		keep_tick(table);
 	}
-	object = near__mode == NEAR_MODE_EARLY ? NULL : near__cache_alloc(table, node, class);
+	object = load_acquire(&near__mode) == NEAR_MODE_EARLY ? NULL : near__cache_alloc(table, node, class);
 	if (likely(object != NULL))
 		return object;
 	if (near__span_take(node, class, &object, 1))
