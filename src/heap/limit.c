@@ -6,6 +6,7 @@
 #include "base/conf.h"
 #include "heap/retain.h"
 #include "meta/arena.h"
+#include "meta/pagemap.h"
 #include "near/malloc.h"
 
 enum { SLACK_SHARE = 16, SLACK_LEAST = 1 << 20 };
@@ -21,7 +22,7 @@ void near__limit_note_mapped(size_t bytes, bool more)
 
 size_t near__limit_footprint(void)
 {
-	size_t bytes = load_relaxed(&mapped) + near__arena_mapped();
+	size_t bytes = load_relaxed(&mapped) + near__arena_mapped() - near__pagemap_sparse();
 
 	for (unsigned node = 0; node < near__nodes; node++) {
 		const struct chunk_heap *heap = &near__heap[node]->chunks;

@@ -26,6 +26,20 @@ static bool within(uintptr_t address)
 	return address >> PAGEMAP_LEAF_SHIFT < PAGEMAP_ROOT_ENTRIES;
 }
 
+static uint32_t leaves;
+
+static size_t leaf_bytes(void)
+{
+	return round_up(sizeof(struct leaf), near__os_page_size);
+}
+
+size_t near__pagemap_sparse(void)
+{
+	enum { TOUCHED_PAGES = 2 };
+
+	return load_relaxed(&leaves) * (leaf_bytes() - size_min(leaf_bytes(), TOUCHED_PAGES * near__os_page_size));
+}
+
 static bool cover_one(intptr_t *entry)
 {
 	intptr_t none = 0;
@@ -33,7 +47,7 @@ static bool cover_one(intptr_t *entry)
 	if (load_relaxed(entry))
 		return true;
 
-	size_t bytes = round_up(sizeof(struct leaf), near__os_page_size);
+	size_t bytes = leaf_bytes();
 	struct leaf *leaf = near__os_map_guarded(bytes);
 
 	if (!leaf)
@@ -42,10 +56,12 @@ static bool cover_one(intptr_t *entry)
 
 	intptr_t distance = (intptr_t)((uintptr_t)leaf - (uintptr_t)near__pagemap_zero);
 
-	if (cas_acq_rel(entry, &none, distance)) /* M2 */
-		near__arena_note(leaf, bytes);
-	else
+	if (!cas_acq_rel(entry, &none, distance)) { /* M2 */
 		near__os_unmap_guarded(leaf, bytes);
+		return true;
+	}
+	near__arena_note(leaf, bytes);
+	fetch_add_relaxed(&leaves, 1u);
 	return true;
 }
 

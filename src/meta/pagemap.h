@@ -54,6 +54,9 @@ ALWAYS_INLINE uint64_t pagemap_slot(uintptr_t address)
 	return ((const uint16_t *)leaf)[(address >> MAP_PAGE_SHIFT) & (PAGEMAP_LEAF_PAGES - 1)];
 }
 
+/* Bytes of leaves that are hardly resident: of most of them a page or two are touched. */
+size_t near__pagemap_sparse(void);
+
 /* Makes the leaves for a range; false when memory for them cannot be had, or it lies beyond the map. */
 bool near__pagemap_cover(uintptr_t start, size_t bytes);
 /* Sets the entries of `pages` pages; covered before. `bin` is the bin's number. */

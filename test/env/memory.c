@@ -345,6 +345,18 @@ static void hard(void)
 	CHECK(malloc(1u << 20) != NULL);
 }
 
+/* Under limit_hard:8M: blocks that lie far apart, one after the other, leave no more than their part of the page map. */
+static void apart(void)
+{
+	for (int round = 0; round < 100; round++) {
+		void *far = aligned_alloc((size_t)1 << 31, 100000), *near = malloc(1000);
+
+		CHECK(far && near);
+		free(far);
+		free(near);
+	}
+}
+
 /* Under limit_soft:32M,limit_hard:64M: the program is told of both, and what it frees counts at once. */
 static void callback(void)
 {
@@ -485,7 +497,7 @@ static const struct test_case cases[] = {
 	{"survivors", survivors},   {"scattered", scattered},	      {"alone", alone},
 	{"imbalance", imbalance},   {"hard", hard},		      {"callback", callback},
 	{"soft", soft},		    {"pool", pool},		      {"storm", storm},
-	{"walkers", walkers},
+	{"walkers", walkers},	    {"apart", apart},
 };
 
 int main(int argc, char **argv)

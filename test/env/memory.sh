@@ -42,6 +42,7 @@ memory() {
 	done
 	CONF=decay_ms:50 try "memory: walkers" 60 "$BIN/memory" walkers
 	CONF=limit_hard:64M try "memory: hard limit" 60 "$BIN/memory" hard
+	CONF=limit_hard:8M try "memory: far apart" 60 "$BIN/memory" apart
 	CONF=limit_soft:32M try "memory: soft limit" 60 "$BIN/memory" soft
 	CONF=limit_soft:32M,limit_hard:64M try "memory: limits are told" 60 "$BIN/memory" callback
 	CONF=initial_pool:16M try "memory: initial pool" 60 "$BIN/memory" pool
