@@ -62,6 +62,11 @@ static void read_options(void)
 	if (near__os_secure)
 		return;
 	length = near__os_read_file(CONF_FILE, file, sizeof(file));
+	if (length == sizeof(file) - 1) {
+		complain(CONF_FILE, "longer than 4094 bytes; its last lines are ignored");
+		while (length && file[length - 1] != '\n')
+			length--;
+	}
 	if (length > 0)
 		near__conf_parse(file, (size_t)length, CONF_FILE, complain);
 	text = getenv(CONF_ENVIRONMENT);
@@ -199,12 +204,17 @@ void near__after_fork(void)
 static void fill_pools(void)
 {
 	enum { PIECE = 512 << 10 };
+	size_t most = near__conf.initial_pool ? near__os_memory() / 2 / near__nodes : 0, bytes;
 
+	if (most && near__conf.initial_pool > most) {
+		near__warn("initial_pool: more than half of the machine's memory; %zu bytes per node instead", most);
+		near__conf.initial_pool = most;
+	}
 	for (unsigned node = 0; node < near__nodes; node++) {
 		void *pieces = NULL, *piece;
 		bool zeroed;
 
-		for (size_t bytes = 0; bytes < near__conf.initial_pool; bytes += PIECE) {
+		for (bytes = 0; bytes < near__conf.initial_pool; bytes += PIECE) {
 			piece = near__large_alloc(PIECE, 0, node, &zeroed);
 			if (!piece)
 				break;
@@ -212,6 +222,8 @@ static void fill_pools(void)
 			*(void **)piece = pieces;
 			pieces = piece;
 		}
+		if (bytes < near__conf.initial_pool)
+			near__warn("initial_pool: no more than %zu bytes could be had", bytes);
 		for (; pieces; pieces = piece) {
 			piece = *(void **)pieces;
 			near__free_slow(pieces, "initial_pool");

@@ -2,6 +2,7 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /* How many CPUs there can ever be, which one we are on, and what time it is there. */
 #include <sched.h>
+#include <sys/sysinfo.h>
 #include <time.h>
 
 #include "base/bits.h"
@@ -35,11 +36,18 @@ unsigned near__os_possible_cpus(void)
 }
 
 /* The kernel itself, because a program may have put a clock of its own before libc's, and that may call malloc. */
+uint64_t near__os_memory(void)
+{
+	struct sysinfo info = {0};
+
+	return KERNEL(SYS_sysinfo, &info) ? 0 : (uint64_t)info.totalram * info.mem_unit;
+}
+
 uint64_t near__os_milliseconds(void)
 {
 	struct timespec now = {0};
 
-	KERNEL(SYS_clock_gettime, CLOCK_MONOTONIC_COARSE, &now);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now); /* no system call where there is a vDSO */
 	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 

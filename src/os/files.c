@@ -35,7 +35,7 @@ void near__os_start(void)
 
 long near__os_read_file(const char *path, char *buffer, size_t size)
 {
-	long fd = KERNEL(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC), total = 0;
+	long fd = KERNEL(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), total = 0;
 
 	if (fd < 0)
 		return -1;

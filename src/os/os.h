@@ -66,6 +66,8 @@ bool near__os_in_break(uintptr_t address);
 
 /* One more than the largest CPU number that can ever appear. At least 1. */
 unsigned near__os_possible_cpus(void);
+/* Bytes of memory that the machine has; 0: unknown. */
+uint64_t near__os_memory(void);
 /* A bound on CPU numbers from the scheduler alone, should the files that tell the above be a container's fiction. */
 unsigned near__os_cpu_bound(void);
 /* The CPU we are on, or -1 where the kernel does not say. */

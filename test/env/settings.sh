@@ -119,5 +119,7 @@ file_gives "the file wins over the program" 'foreign:abort\n' "" "$BIN/settings"
 	"percpu_cache.*near_conf"
 file_gives "a mistake in the file names the file" 'foo:1\n' "" /bin/true \
 	'^nearmalloc: /etc/nearmalloc.conf: unknown key "foo"' "^status 0"
+file_gives "a file that is too long" "foreign:ignore\n#$(printf '%05000d' 0)\nforeign:abort\n" confirm_conf:true /bin/true \
+	"^nearmalloc: /etc/nearmalloc.conf: longer than" "foreign.*ignore.*/etc/nearmalloc.conf"
 file_gives "an empty file" '' "" /bin/true "^status 0"
 file_gives "a file without a newline" 'confirm_conf:true,foreign:ignore' "" /bin/true "foreign.*ignore.*/etc/nearmalloc.conf"
