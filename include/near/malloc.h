@@ -52,7 +52,7 @@ NEAR_EXPORT struct near_sized near_malloc_at_least(size_t size);
 /*
  * Gives back what is free now: drains the caches of all CPUs, returns free spans and whole free pages to the
  * kernel, and keeps at most about `keep` bytes of free memory resident. Returns the bytes given back.
- * Not for signal handlers. When another thread is trimming already it returns 0 at once.
+ * Not for signal handlers. Waits for another thread that is trimming; called from within a near_walk it does not, and returns 0.
  */
 NEAR_EXPORT size_t near_trim(size_t keep);
 

@@ -146,8 +146,10 @@ static int run(char **argv)
 		return fail(EXIT_USAGE, "run", "which command?");
 	if (!find_library(&library))
 		return fail(EXIT_FAILURE, LIBRARY, "not found");
+	if (strpbrk(library.at, " :"))
+		return fail(EXIT_FAILURE, library.at, "the linker takes no path with blanks or colons");
 	if (!extend("LD_PRELOAD", ':', library.at, true) ||
-	    (stats && !extend("NEARMALLOC_CONF", ',', "stats_print:true", false)))
+	    (stats && !extend("NEARMALLOC_CONF", '\n', "stats_print:true", false)))
 		return fail(EXIT_FAILURE, "environment", "too long");
 	execvp(argv[0], argv);
 	return fail(errno == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN, argv[0], strerror(errno));

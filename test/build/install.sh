@@ -30,6 +30,12 @@ expect_nothing "install: the man pages came along" "$(for page in "$NEAR_SRC"/do
 done)"
 check "install: nearmalloc run finds the moved library" [ "$("$moved/bin/nearmalloc" run -- printenv LD_PRELOAD)" = "$libdir/libnearmalloc.so.0" ]
 
+cp -r "$moved" "moved to"
+check "install: nearmalloc run refuses a path that cannot be preloaded" bash -c \
+	'out=$("$1" run true 2>&1); [ $? -eq 1 ] && [[ $out == *"takes no path with blanks"* ]]' - "moved to/bin/nearmalloc"
+check "install: a report in spite of a comment at the end of the options" bash -c \
+	'NEARMALLOC_CONF="rseq:off, # why" "$1" run --stats true 2>&1 | grep -q "mode    locked"' - "$moved/bin/nearmalloc"
+
 # example NAME COMPILER SOURCE: as a shared, static and fully static program
 example() {
 	local name=$1 compile=$2 source=$3
