@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
-# machines: 4nodes 2nodes hotplug cpuless newest arm64 arm64-newest
+# machines: 4nodes 2nodes hotplug cpuless newest
 #
 # CPUs that are switched off and on while threads allocate, and CPUs that come online only after the start.
 # shellcheck shell=dash disable=SC2086
