@@ -227,6 +227,17 @@ NEAR_EXPORT int near_residence(struct near_residence *out, size_t size);
 /* Fills the first `size` bytes of *out. Returns 0, or -1 with errno EINVAL when size is 0 or out is NULL. */
 NEAR_EXPORT int near_stats(struct near_stats *out, size_t size);
 
+/*
+ * Looks whether all that the allocator knows fits together: each object is free in its span, or in one magazine of one
+ * CPU or depot, or the program's; counts, lists and the page map agree with that; no page is both in use and given
+ * back. Tells each violation in a line on stderr, the first 20, and returns how many there are; or -1 with errno
+ * ENOMEM, or EBUSY when a signal handler interrupted the calling thread while it gave memory back. Meaningful only while no
+ * other thread is in a call of the allocator: else what is just on its way looks like a violation. What is wrong is told and
+ * not followed, so that this ends whatever it meets. Takes some milliseconds for a GiB. Not from signal handlers that
+ * interrupted the allocator.
+ */
+NEAR_EXPORT int near_check(void);
+
 /* Writes the one-screen report to a file descriptor. Returns 0, or -1 with errno from write(2). */
 NEAR_EXPORT int near_report(int fd);
 

@@ -12,6 +12,7 @@
 #include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
+#include "watch/check.h"
 #include "watch/nodes.h"
 #include "watch/stats.h"
 #include "watch/walk.h"
@@ -211,6 +212,13 @@ int near_residence(struct near_residence *out, size_t size)
 	int error = near__residence(&all);
 
 	return error ? fail(error) : give(out, size, &all, sizeof(all));
+}
+
+int near_check(void)
+{
+	int error, found = near__check(&error);
+
+	return found < 0 ? fail(error) : found;
 }
 
 int near_report(int fd)

@@ -251,5 +251,7 @@ bool near__heap_lock_held(void);
 
 /* Objects and pages given up; see near_stats. */
 extern uint64_t near__heap_lost;
+/* This is the child of a fork, to which is lost what other threads had in their hands. */
+extern bool near__heap_forked;
 
 #endif

@@ -15,6 +15,7 @@
 unsigned near__nodes;
 struct heap *near__heap[OS_MAX_NODES];
 uint64_t near__heap_lost;
+bool near__heap_forked;
 
 static struct lock first_lock;
 
@@ -127,6 +128,7 @@ void near__heap_after_fork(void)
 {
 	bool purger_died;
 
+	near__heap_forked = true;
 	near__purger_survives = lock_is_survivors(&near__purge_lock);
 	purger_died = lock_inherit(&near__purge_lock);
 	if (lock_inherit(&first_lock))

@@ -44,9 +44,9 @@ confined() {
 		grep -vE "^($3)" | grep -vE '^[^:]*:[0-9]*:[[:space:]]*(/?\*|//)')"
 }
 
-confined "locks are taken in heap, meta, the locked sections, by walkers, and by who drains or purges" \
+confined "locks are taken in heap, meta, the locked sections, by walkers and checkers, and by who drains or purges" \
 	'\b(lock_acquire|lock_try|pthread_mutex_lock|pthread_spin_lock|mtx_lock)\b' \
-	'base/lock\.h|heap/|meta/|arch/generic/|cache/drain\.c|watch/walk\.c|cache/[a-z]*\.c:.*near__drain_lock|keep/[a-z]*\.c:.*near__purge_lock'
+	'base/lock\.h|heap/|meta/|arch/generic/|cache/drain\.c|watch/(walk|check)\.c|cache/[a-z]*\.c:.*near__drain_lock|keep/[a-z]*\.c:.*near__purge_lock'
 confined "only os calls the kernel" \
 	'#[[:space:]]*include[[:space:]]*<(sys/(mman|syscall|prctl|auxv|stat|uio|resource|sysinfo)|linux/|asm/|sched|fcntl|dlfcn|dirent|numa|poll)' \
 	'os/|cli/'
