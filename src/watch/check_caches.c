@@ -63,35 +63,30 @@ static bool note_place(struct check *check, uint32_t index, struct place where)
 	return true;
 }
 
-static void check_object(struct check *check, uintptr_t object, unsigned bin, struct place where)
+/* What is wrong with an object that lies in a magazine of the bin; NULL: nothing, and it is noted. */
+static const char *wrong_with(struct check *check, uintptr_t object, unsigned bin)
 {
 	uint32_t index = near__pagemap_span(object);
 	const struct span *span = near__check_record(&near__spans, index);
-	unsigned class = bin_class(bin), number;
-	size_t offset = span ? object - span->start : 0;
+	size_t offset = span ? object - span->start : 0, bytes = near__class[bin_class(bin)].bytes;
+	unsigned number = (unsigned)(offset / bytes);
 
-	if (!span || span->state != SPAN_OBJECTS || offset >= span->bytes) {
-		near__check_found(check, "%s: %p is no object", DESCRIBED(where), (void *)object);
-		return;
-	}
-	if (span->class != class || (span->node != bin_node(bin) && near__conf.remote_free != CONF_REMOTE_ADOPT)) {
-		near__check_found(check, "%s: %p is an object of node %u, class %u", DESCRIBED(where), (void *)object,
-				  span->node, span->class);
-		return;
-	}
-	number = (unsigned)(offset / near__class[class].bytes);
-	if (offset % near__class[class].bytes || number >= near__class[class].objects) {
-		near__check_found(check, "%s: %p lies inside an object of span %u", DESCRIBED(where), (void *)object,
-				  index);
-		return;
-	}
-	WRONG_IF(number >= span->fresh, "%s: object %p was never taken from span %u", DESCRIBED(where), (void *)object,
-		 index);
-	WRONG_IF(bit_test(span->free, number), "%s: object %p is free in span %u too", DESCRIBED(where), (void *)object,
-		 index);
-	WRONG_IF(bit_test(check->cached[index], number), "%s: object %p lies in a magazine already", DESCRIBED(where),
-		 (void *)object);
+	if (!span || span->state != SPAN_OBJECTS || offset >= span->bytes)
+		return "is no object";
+	if (span->class != bin_class(bin))
+		return "is of another class";
+	if (span->node != bin_node(bin) && near__conf.remote_free != CONF_REMOTE_ADOPT)
+		return "is of another node";
+	if (offset % bytes || number >= near__class[span->class].objects)
+		return "lies inside an object";
+	if (number >= span->fresh)
+		return "was never taken from its span";
+	if (bit_test(span->free, number))
+		return "is free in its span too";
+	if (bit_test(check->cached[index], number))
+		return "lies in a magazine already";
 	near__bits_set(check->cached[index], number, 1);
+	return NULL;
 }
 
 /* Those from above the zero at the bottom to the cursor. Returns how many. */
@@ -100,6 +95,7 @@ static unsigned check_magazine(struct check *check, uintptr_t cursor, unsigned b
 	uint32_t index = magazine_at(cursor);
 	const uintptr_t *slots = index ? pool_record(&near__magazines, index) : NULL;
 	unsigned capacity, bottom, top = cursor % MAGAZINE_BYTES / sizeof(*slots);
+	const char *wrong = NULL;
 
 	if (!slots || cursor % sizeof(*slots)) {
 		near__check_found(check, "%s: the cursor %p is in no magazine", DESCRIBED(where), (void *)cursor);
@@ -113,8 +109,11 @@ static unsigned check_magazine(struct check *check, uintptr_t cursor, unsigned b
 		 (void *)cursor, capacity);
 	WRONG_IF(slots[0] || slots[bottom], "%s: magazine %p has no zero below its objects", DESCRIBED(where),
 		 (const void *)slots);
-	for (unsigned slot = bottom + 1; slot <= top; slot++)
-		check_object(check, slots[slot], bin, where);
+	for (unsigned slot = bottom + 1; slot <= top && !wrong; slot++) {
+		wrong = wrong_with(check, slots[slot], bin);
+		WRONG_IF(wrong, "%s: %p, in slot %u of magazine %p, %s", DESCRIBED(where), (void *)slots[slot], slot,
+			 (const void *)slots, wrong);
+	}
 	return top > bottom ? top - bottom : 0;
 }
 

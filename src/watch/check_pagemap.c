@@ -6,7 +6,7 @@
 
 /* ---- entries ---------------------------------------------------------------------------------------- */
 
-/* Whether the span has an entry for a page, and of which bin: objects for all, blocks for the first, extents at both ends. */
+/* Whether the span has an entry for a page, and of which bin. Blocks have one for the first, extents at both ends. */
 static bool names(const struct span *span, uintptr_t page, unsigned *bin)
 {
 	*bin = 0;
