@@ -29,7 +29,8 @@ static void check_entry(struct check *check, uintptr_t page, uint32_t index, uns
 	const struct span *span = near__check_record(&near__spans, index);
 	unsigned bin = 0;
 
-	if (span && load_acquire(&span->state) == SPAN_HELD) /* on its way, told of by who checks spans */
+	/* On its way, and told of by who checks spans; or a dead thread was just taking its page out of the map. */
+	if ((span && load_acquire(&span->state) == SPAN_HELD) || (!index && near__heap_forked))
 		return;
 	if (!span || !names(span, page, &bin))
 		near__check_found(check, "page map: %p names span %u, bin %u, which has no such page", (void *)page,

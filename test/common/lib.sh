@@ -26,12 +26,13 @@ mode_env() {
 	esac
 }
 
-# preloaded SECONDS COMMAND...: the command under the library, killed with all its children at the limit.
+# preloaded SECONDS COMMAND...: the command under the library, killed with all its children at the limit. At the end of each
+# program near_check looks whether all is well, and it fails if not.
 preloaded() {
 	local limit=$1
 	shift
 	# shellcheck disable=SC2046
-	timeout -s KILL "$limit" env $(mode_env "${CONF:-}") LD_PRELOAD="$NEAR_LIB" "$@"
+	timeout -s KILL "$limit" env $(mode_env "${CONF:-}") LD_PRELOAD="$NEAR_LIB $BIN/at_end.so" "$@"
 }
 
 # The end of what a run printed, without the shell's own remark about a killed command.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* Threads that die and leave their blocks to the next generation, which verifies, changes and frees them. */
+#include "rest.h"
 #include "shadow.h"
 #include "threads.h"
 
@@ -32,10 +33,12 @@ int main(void)
 	unsigned long turns = scaled(150);
 	long early = 0, late;
 
+	rest_on_signal();
 	for (unsigned i = 0; i < LINES; i++)
 		shadow_open(&heaps[i], BLOCKS, 500000, i + 1);
 	for (unsigned i = 0; i < turns; i++) {
 		one_generation();
+		rest_alone();
 		if (i == turns / 3)
 			early = rss_kib();
 		for (int k = 0; k < LINES && i % 20 == 0; k++)
@@ -47,5 +50,6 @@ int main(void)
 	CHECK(late <= early * 3 / 2 + 16384);
 	for (int i = 0; i < LINES; i++)
 		shadow_close(&heaps[i]);
+	rest_check();
 	return 0;
 }

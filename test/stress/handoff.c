@@ -7,6 +7,7 @@
  */
 #include <sched.h>
 
+#include "rest.h"
 #include "shadow.h"
 #include "threads.h"
 
@@ -94,6 +95,7 @@ static void round_trip(void)
 		thread_join(p[i]);
 	for (unsigned i = 0; i < consumers; i++)
 		thread_join(c[i]);
+	rest_alone();
 }
 
 static void make_rings(void)
@@ -117,6 +119,7 @@ int main(int argc, char **argv)
 	CHECK(producers >= 1 && producers <= MOST && consumers >= 1 && consumers <= MOST);
 	each = scaled(400000) / producers;
 	make_rings();
+	rest_on_signal();
 	/* twice, so that the rings are full of touched pages and the heap has its size */
 	round_trip();
 	round_trip();
@@ -126,5 +129,6 @@ int main(int argc, char **argv)
 	if (rss_kib() > first * 3 / 2 + 16384)
 		fprintf(stderr, "grew from %ld to %ld KiB\n", first, rss_kib());
 	CHECK(rss_kib() <= first * 3 / 2 + 16384);
+	rest_check();
 	return 0;
 }

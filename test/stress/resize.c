@@ -4,6 +4,7 @@
  * Blocks that grow and shrink between 16 bytes and 32 MiB under several threads, aligned ones among them; what must
  * survive is checked densely at both ends and sparsely between.
  */
+#include "rest.h"
 #include "shadow.h"
 #include "threads.h"
 
@@ -91,5 +92,6 @@ int main(void)
 		threads[i] = thread_start(work, (void *)i);
 	for (int i = 0; i < THREADS; i++)
 		thread_join(threads[i]);
+	rest_check();
 	return 0;
 }

@@ -41,7 +41,7 @@ stress() {
 	try "heap, with migration" "$limit" "$BIN/heap" threads=4 seconds=2 migrate
 	try "heap, with drains" "$limit" "$BIN/heap" threads=4 seconds=2 trim
 	try "heap, with signals" "$limit" "$BIN/heap" threads=4 seconds=2 signals
-	try "heap, with everything" "$limit" "$BIN/heap" threads=6 seconds=4 signals migrate trim fork
+	try "heap, with everything" "$limit" "$BIN/heap" threads=6 seconds=4 signals migrate trim fork checks
 	try "one producer, one consumer" "$limit" "$BIN/handoff" 1 1
 	try "four producers, four consumers" "$limit" "$BIN/handoff" 4 4
 	try "one producer, four consumers" "$limit" "$BIN/handoff" 1 4

@@ -56,6 +56,7 @@ static void expect_all_home(void)
 		cr_assert_null(wrong, "%s", wrong);
 		cr_assert_eq(near__depot[node]->bytes, 0);
 	}
+	unit_expect_sound();
 	for (uint32_t i = 1; i < near__pool_end(&near__spans); i++)
 		cr_assert(!span_or_null(i) || span_or_null(i)->state == SPAN_UNUSED, "span %u is in use", i);
 	for (unsigned cpu = 0; cpu < near__cpus; cpu++)

@@ -360,7 +360,8 @@ static bool span_hint(size_t at)
 /* Of `in_use` any value but 0 will do. */
 static bool chunk_hint(size_t at)
 {
-	return IS(struct chunk, in_use, at) || (at >= offsetof(struct chunk, huge) && at < offsetof(struct chunk, used));
+	return IS(struct chunk, in_use, at) ||
+	       (at >= offsetof(struct chunk, huge) && at < offsetof(struct chunk, used));
 }
 
 static bool region_hint(size_t at)

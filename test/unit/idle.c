@@ -60,6 +60,7 @@ static void expect_sound(void)
 		wrong = heap_wrong(node, true);
 		cr_assert_null(wrong, "%s", wrong);
 	}
+	unit_expect_sound();
 	cr_assert_eq(table->charged, 0);
 }
 

@@ -38,6 +38,7 @@ static inline void expect_sound(void)
 
 		cr_assert_null(wrong, "node %u: %s", node, wrong);
 	}
+	unit_expect_sound();
 }
 
 static inline void expect_all_home(void)

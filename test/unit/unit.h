@@ -16,6 +16,7 @@
 #include "cache/cache.h"
 #include "heap/extent.h"
 #include "heap/purge.h"
+#include "watch/check.h"
 
 /* Repeatable: xorshift64*. */
 static inline uint64_t unit_random(uint64_t *state)
@@ -100,6 +101,14 @@ static inline void unit_two_nodes(void)
 	cr_assert(near__heap_start(0) && near__heap_start(1));
 	near__nodes = 2;
 	cr_assert(near__cache_start());
+}
+
+/* The library's own check finds nothing. */
+static inline void unit_expect_sound(void)
+{
+	int error;
+
+	cr_assert_eq(near__check(&error), 0, "near_check says why");
 }
 
 /* Leaves the test as skipped where this build or machine lacks the mode. */

@@ -80,6 +80,7 @@ static void expect_heap(void)
 
 	if (wrong)
 		die(wrong);
+	expect_sound();
 }
 
 static void child(void)
@@ -122,5 +123,6 @@ void run_forks(unsigned seconds)
 {
 	near__percpu_budget = 256 * KIB;
 	crew_run(seconds, work, nothing, fork_one);
+	expect_sound();
 	printf("%lu children\n", children);
 }

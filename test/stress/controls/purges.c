@@ -105,6 +105,7 @@ void run_purges(unsigned seconds)
 	near__conf.extent_cache = EXTENTS;
 	near__heap_decays = true; /* so that extents stay until they are trimmed */
 	crew_run(seconds, work, objects_interrupt, give_back);
+	expect_sound();
 	near__drain_all();
 	near__depot_trim(0);
 	expect_all_objects();

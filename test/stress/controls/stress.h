@@ -75,6 +75,9 @@ void run_stack(unsigned seconds);
 void run_forks(unsigned seconds);
 void run_purges(unsigned seconds);
 
+/* Ends the program unless near_check finds nothing. */
+void expect_sound(void);
+
 /* Ends the program unless heaps and depots are right and nothing is in use, after all was drained. */
 void expect_all_objects(void);
 
