@@ -7,6 +7,7 @@
 # shellcheck shell=bash disable=SC2034
 
 BIN=${NEAR_TEST_BIN:-$NEAR_BUILD/test/bin}
+AT_END=$BIN/at_end.so
 mode=rseq
 
 # each_mode FUNCTION...: the function finds the mode's name in $mode.
@@ -27,12 +28,12 @@ mode_env() {
 }
 
 # preloaded SECONDS COMMAND...: the command under the library, killed with all its children at the limit. At the end of each
-# program near_check looks whether all is well, and it fails if not.
+# program near_check looks whether all is well, and it fails if not; with AT_END= it does not.
 preloaded() {
 	local limit=$1
 	shift
 	# shellcheck disable=SC2046
-	timeout -s KILL "$limit" env $(mode_env "${CONF:-}") LD_PRELOAD="$NEAR_LIB $BIN/at_end.so" "$@"
+	timeout -s KILL "$limit" env $(mode_env "${CONF:-}") LD_PRELOAD="$NEAR_LIB${AT_END:+ $AT_END}" "$@"
 }
 
 # The end of what a run printed, without the shell's own remark about a killed command.

@@ -24,7 +24,7 @@ median() {
 beside() {
 	local name=$1 metric=$2 most=$3 libc ours
 	shift 3
-	libc=$(median "$metric" "$bench/$1" "${@:2}") ours=$(median "$metric" preloaded 60 "$bench/$1" "${@:2}")
+	libc=$(median "$metric" "$bench/$1" "${@:2}") ours=$(AT_END= median "$metric" preloaded 60 "$bench/$1" "${@:2}")
 	check "memory: $name: ${ours:-?} KiB, with the C library's ${libc:-?}" [ "$ours" -le $((libc + most)) ]
 }
 
@@ -54,7 +54,7 @@ elsewhere() {
 	"$@" "$BIN/small" | awk '/^[0-9a-f]+-/ { file = $6 } /^Rss:/ && file !~ /\/(libc\.so|ld-)/ { kib += $2 } END { print kib }'
 }
 
-libc=$(elsewhere env) ours=$(elsewhere preloaded 60)
+libc=$(elsewhere env) ours=$(AT_END= elsewhere preloaded 60)
 check "memory: a small process: $ours KiB beside libc, without us $libc" [ "$ours" -le $((libc + 336)) ]
 if said=$("$bench/idle_threads" threads=10000 2>&1); then
 	beside "10,000 idle threads" end_rss 0 idle_threads threads=10000

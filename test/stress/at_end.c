@@ -43,7 +43,7 @@ static bool is_single(void)
 /* A thread that was joined may be seen there a moment longer. */
 static bool is_alone(void)
 {
-	for (unsigned tries = 0; tries < 20; tries++) {
+	for (unsigned tries = 0; tries < 100; tries++) {
 		if (is_single())
 			return true;
 		nap_ms(1);

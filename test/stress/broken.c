@@ -20,10 +20,10 @@ struct head {
 	uint64_t offset; /* from the start of the cell to the block */
 };
 
-enum fault { UNKNOWN, NONE, OVERLAP, TWICE, SCRIBBLE, DIRTY, FORGET, ERRNO, MISALIGN, FAULTS };
+enum fault { UNKNOWN, NONE, OVERLAP, TWICE, SCRIBBLE, DIRTY, FORGET, ERRNO, MISALIGN, LEAK, FAULTS };
 
-static const char *const fault_names[FAULTS] = {"",	 "none",   "overlap", "twice",	 "scribble",
-						"dirty", "forget", "errno",   "misalign"};
+static const char *const fault_names[FAULTS] = {"",	 "none",   "overlap", "twice",	  "scribble",
+						"dirty", "forget", "errno",   "misalign", "leak"};
 static enum fault chosen;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct head *freed[ORDERS];
@@ -136,7 +136,7 @@ void free(void *ptr)
 	struct head *cell;
 	uint64_t order;
 
-	if (ptr == NULL)
+	if (ptr == NULL || strikes(LEAK))
 		return;
 	order = head_of(ptr)->order;
 	cell = (struct head *)(void *)((char *)ptr - head_of(ptr)->offset);
