@@ -233,7 +233,7 @@ NEAR_EXPORT int near_stats(struct near_stats *out, size_t size);
  * back. Tells each violation in a line on stderr, the first 20, and returns how many there are; or -1 with errno
  * ENOMEM, or EBUSY when a signal handler interrupted the calling thread while it gave memory back. Meaningful only while no
  * other thread is in a call of the allocator: else what is just on its way looks like a violation. What is wrong is told and
- * not followed, so that this ends whatever it meets. Takes some milliseconds for a GiB. Not from signal handlers that
+ * not followed, so that this ends whatever it meets. Takes some ten milliseconds for a GiB. Not from signal handlers that
  * interrupted the allocator.
  */
 NEAR_EXPORT int near_check(void);
