@@ -42,6 +42,8 @@ hidden byte t_, w_, v_, low_, order_, done_;
 #define TELLS    4
 #define TOLD     8
 
+
+
 c_code {
 	#define COHERENT(t, w) now.coherence[(t) * WORDS + (w)]
 
@@ -134,6 +136,14 @@ c_code {
 			}
 		}
 		served(at);
+	}
+
+	/* Two words at one time, so many stores back as was chosen. */
+	static unsigned char half(void)
+	{
+		low_ = now.stores - now.chosen;
+		served(low_);
+		return content(low_);
 	}
 
 	static void append(void)
@@ -282,6 +292,27 @@ inline load_acquire(t, w, r) { load(t, w, r, ACQUIRES) }
 inline load_address(t, w, r) { load(t, w, r, TELLS) }
 /* Relaxed, at an address that was loaded; and it may tell the next. */
 inline load_at(t, w, r) { load(t, w, r, TOLD | TELLS) }
+
+/* Two halves of one word, of which the thread stores neither. */
+inline load_acquire_halves(t, w1, w2, r1, r2)
+{
+	atomic {
+		present(t) && stored(t);
+		do
+		:: stores - chosen > view[t] && stores - chosen > coherence[t * WORDS + w1] &&
+		   stores - chosen > coherence[t * WORDS + w2] -> chosen++
+		:: break
+		od;
+		d_step {
+			place(t, w1, 0);
+			c_code { v_ = half(); }
+			r1 = v_;
+			place(t, w2, ACQUIRES);
+			c_code { v_ = half(); now.chosen = 0; fold(); }
+			r2 = v_
+		}
+	}
+}
 
 inline store(t, w, v, order)
 {

@@ -2,8 +2,8 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
  * Growth of the page map. Two threads cover the same root entry, enter a page each, hand each other an object there, enter
- * the other's page anew and hand it back. A third looks up addresses that nobody gave it. A leaf is cleared by stores here,
- * as if the kernel did not promise its zeros, so that it matters who sees them.
+ * the other's page anew and hand it back. A third looks up addresses that nobody gave it. Page 0 of a leaf is cleared by
+ * stores here, as if the kernel did not promise its zeros, so that it matters who sees them.
  *
  * Shown: an object that was handed out is found (M0, M1), no look-up touches a leaf that is unmapped, and none reads what
  * was there before the leaf (M2, M3).
@@ -22,6 +22,7 @@
 #define LOG	32
 
 #define near__pagemap_root 0
+#define entry		   near__pagemap_root
 #define bin(leaf, page)	   (1 + 4 * (leaf) + 2 * (page))
 #define span(leaf, page)   (2 + 4 * (leaf) + 2 * (page))
 #define handed(page)	   (13 + (page)) /* stands for the magazine or block that carries the pointer */
@@ -30,14 +31,6 @@
 #define GARBAGE 9
 
 #include "memory.pml"
-
-#if defined(BROKEN_ADDRESS)
-#define load_root load_relaxed
-#define load_leaf load_relaxed
-#else
-#define load_root load_address
-#define load_leaf load_at
-#endif
 
 bool mapped[THREADS + 1] = true; /* by leaf; 0 is the zero leaf */
 byte bin_of[2], span_of[2];
@@ -55,16 +48,14 @@ inline leaf_of(me)
 inline map(me)
 {
 	store_plain(me, bin(me + 1, 0), 0);
-	store_plain(me, span(me + 1, 0), 0);
-	store_plain(me, bin(me + 1, 1), 0);
-	store_plain(me, span(me + 1, 1), 0)
+	store_plain(me, span(me + 1, 0), 0)
 }
 
 /* src/meta/pagemap.c */
 inline cover_one(me)
 {
 	none = 0;
-	load_relaxed(me, near__pagemap_root, leaf);
+	load_relaxed(me, entry, leaf);
 	if
 	:: leaf -> skip
 	:: else ->
@@ -72,12 +63,12 @@ inline cover_one(me)
 		map(me);
 #endif
 #if defined(BROKEN_CAS)
-		store_release(me, near__pagemap_root, me + 1);
+		store_release(me, entry, me + 1);
 		done = true;
 #elif defined(BROKEN_INSTALL)
-		cas_acquire(me, near__pagemap_root, none, me + 1, done);
+		cas_acquire(me, entry, none, me + 1, done);
 #else
-		cas_acq_rel(me, near__pagemap_root, none, me + 1, done); /* M2 */
+		cas_acq_rel(me, entry, none, me + 1, done); /* M2 */
 #endif
 #if defined(BROKEN_FIRST)
 		map(me);
@@ -115,9 +106,15 @@ inline near__pagemap_span(me, page)
 /* src/meta/pagemap.h */
 inline pagemap_slot(me, page)
 {
-	load_root(me, near__pagemap_root, leaf);
+#if defined(BROKEN_ADDRESS)
+	load_relaxed(me, near__pagemap_root, leaf);
 	assert(mapped[leaf]);
-	load_leaf(me, bin(leaf, page), found)
+	load_relaxed(me, bin(leaf, page), found)
+#else
+	load_address(me, near__pagemap_root, leaf);
+	assert(mapped[leaf]);
+	load_at(me, bin(leaf, page), found) /* M3 */
+#endif
 }
 
 inline enter(me, page, step)
@@ -224,9 +221,7 @@ init
 	atomic {
 		for (leaf : 1 .. 2) {
 			set(bin(leaf, 0), GARBAGE);
-			set(bin(leaf, 1), GARBAGE);
-			set(span(leaf, 0), GARBAGE);
-			set(span(leaf, 1), GARBAGE)
+			set(span(leaf, 0), GARBAGE)
 		}
 		if
 		:: run First(0); run Next(1)

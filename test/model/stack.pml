@@ -15,9 +15,9 @@
  * passes: SPARE_POP      tso arm   the CAS of pop relaxed: the load before it has acquired, and an RMW hands P0 on
  */
 #if defined(LONG)
-#define FIRST_OPS 3
-#else
 #define FIRST_OPS 2
+#else
+#define FIRST_OPS 1
 #endif
 #define SECOND_OPS 4
 #define RECORDS	   3

@@ -84,6 +84,16 @@ inline load_acquire(t, w, r) { load_relaxed(t, w, r) }
 inline load_address(t, w, r) { load_relaxed(t, w, r) }
 inline load_at(t, w, r) { load_relaxed(t, w, r) }
 
+/* Two halves of one word. */
+inline load_acquire_halves(t, w1, w2, r1, r2)
+{
+	d_step {
+		stored(t) ->
+		r1 = memory[w1];
+		r2 = memory[w2]
+	}
+}
+
 inline store_relaxed(t, w, v)
 {
 	d_step {
