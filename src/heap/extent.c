@@ -81,11 +81,10 @@ static uint32_t neighbour(unsigned node, uintptr_t edge, uintptr_t inside)
 	const struct span *span = index ? span_at(index) : NULL;
 
 	/*
-	 * Only an extent of this list stands still under its lock; of others any field may be anything, and is another's
-	 * by the time it is read. So the state is asked twice: a record goes from node to node through other states.
+	 * Only an extent of this list stands still under its lock; of others any field may be anything, and another's by the
+	 * time it is read. So state and node are asked at once: as soon as a record says both it is on this list.
 	 */
-	if (!span || load_acquire(&span->state) != SPAN_EXTENT || load_acquire(&span->node) != node ||
-	    load_relaxed(&span->state) != SPAN_EXTENT)
+	if (!span || load_acquire(&span->whose) != (struct span){.state = SPAN_EXTENT, .node = (uint16_t)node}.whose)
 		return 0;
 	return span->start == edge || end_of(span) == edge ? index : 0;
 }

@@ -47,9 +47,14 @@ enum span_state {
 struct span {
 	uintptr_t start;
 	size_t bytes;
-	uint32_t state; /* enum span_state; what the record says is valid while this is not SPAN_UNUSED */
-	uint16_t class;
-	uint16_t node;
+	union {
+		struct {
+			uint32_t state; /* enum span_state; what the record says is valid while this is not SPAN_UNUSED */
+			uint16_t class;
+			uint16_t node;
+		};
+		uint64_t whose; /* all three in one load */
+	};
 	uint32_t chunk;	     /* index of its record; 0 for mappings */
 	uint32_t next, prev; /* on its span list or extent list */
 	uint16_t used;	     /* objects in the program's hands or in caches */
