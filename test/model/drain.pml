@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Draining the table of CPU 0, against the sections of the threads that run there, and the making of it. It has one bin,
- * for magazines with room for two objects.
+ * Draining the table of CPU 0, against the sections of the threads that run there, and the making of it. It has one
+ * bin, for magazines with room for two objects.
  *
  * Threads 0 and 1 are switched on and off CPU 0, one at a time; and in the long form CPU 1, which has no table. Who is
  * switched off, or hit by the fence, inside a section starts it again. Thread 2 runs elsewhere.
@@ -414,7 +414,9 @@ init
 		:: run Worker(1, REFILL, 0); run Other(2, REFILL)
 		:: run Worker(1, REFILL, 0); run Other(2, DRAIN)
 		:: start(); run Worker(1, DRAIN, 0); run Other(2, DRAIN)
+#if defined(LONG)
 		:: start(); run Worker(1, REFILL, 0); run Other(2, DRAIN)
+#endif
 		:: start(); run Worker(1, USE, 0); run Other(2, DRAIN)
 		fi;
 		run Worker(0, USE, 3);

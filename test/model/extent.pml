@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * The neighbour of a mapping that is to be kept, found by the page map. Its record is anybody's: thread 1 takes it, frees
- * it, keeps it, or drops it and uses the record for another node. Thread 0 asks under the lock of node 0's list.
+ * The neighbour of a mapping that is to be kept, found by the page map. Its record is anybody's: thread 1 takes it,
+ * frees it, keeps it, or drops it and uses the record for another node. Thread 0 asks under the lock of node 0's list.
  *
  * Shown: what is found is on that list, so it stands still.
  *

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * The memories themselves, by the usual litmus tests: what is forbidden does not happen, and what a machine may do does.
+ * The memories themselves, by the usual litmus tests: what is forbidden does not happen, and what a machine may do
+ * does.
  *
  * fails: BROKEN_FENCE    tso arm   store buffering, without fences
  * fails: BROKEN_RELEASE  arm       message passing, without release

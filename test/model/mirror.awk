@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # Copyright (c) 2026 the nearmalloc authors
 #
-# awk -v name=FUNCTION -f mirror.awk FILE: the atomic operations of a function, C or Promela, in their order, each with the
-# word that it is on. What a model has for broken variants only is left out.
+# awk -v name=FUNCTION -f mirror.awk FILE: the atomic operations of a function, C or Promela, in their order, each with
+# the word that it is on. What a model has for broken variants only is left out.
 
 /^#.*(BROKEN|SPARE)_/ {
 	if (!variant++)

@@ -4,8 +4,8 @@
 # packages: spin
 # timeout: 900
 #
-# The lock-free steps, model by model, in all interleavings under the memories of x86-64 and arm64. The head of a model says
-# what must become of it:
+# The lock-free steps, model by model, in all interleavings under the memories of x86-64 and arm64. The head of a model
+# says what must become of it:
 #
 #   fails: BROKEN_X tso arm   broken like this an assertion fails, under these memories
 #   hangs: BROKEN_X tso arm   or it ends where it should not
@@ -14,7 +14,7 @@
 # And a function that a model mirrors has the same atomic operations as in the code, in their order.
 #
 #   test/model/model.sh [MODEL]...           these only
-#   NEAR_MODEL_LONG=1 test/model/model.sh    more steps, CPUs and threads, for an hour; ./dev model
+#   NEAR_MODEL_LONG=1 test/model/model.sh    more steps, CPUs and threads; ./dev model
 NEAR_SRC=${NEAR_SRC:-$(cd "$(dirname "$0")/../.." && pwd)}
 CC=${CC:-gcc}
 . "$NEAR_SRC/test/lib.sh"
@@ -30,7 +30,7 @@ all=(litmus stack drain pagemap pool walk extent lock start)
 ##
 mirrored() {
 	local model=$1 source=$2 file function
-	sed -nE '/^\/\* (src\/[^ ]*) \*\/$/ { N; s/^\/\* (src\/[^ ]*) \*\/\ninline ([a-z_]*)\(.*/\1 \2/p }' "$models/$model.pml" |
+	sed -nE '\,^/\* (src/[^ ]*) \*/$, { N; s,^/\* (src/[^ ]*) \*/\ninline ([a-z_]*)\(.*,\1 \2,p }' "$models/$model.pml" |
 		while read -r file function; do
 			awk -v name="$function" -f "$models/mirror.awk" "$source/$file" >code
 			awk -v name="$function" -f "$models/mirror.awk" "$models/$model.pml" >copy
@@ -57,14 +57,16 @@ drifted() {
 
 # explore MODEL MEMORY [VARIANT]: in a folder of its own; prints what came out in one line.
 explore() {
-	local at=$1-$2${3:+-$3} options="-D${2^^} $long ${3:+-D$3}"
+	local at=$1-$2${3:+-$3} options="-D${2^^} $long ${3:+-D$3}" optimise=-O1
+	[ -z "${3:-}" ] || [ -n "$long" ] || optimise=-O0 # such a run is shorter than the compiler's
 	mkdir -p "$at" && cp "$models"/*.pml "$at" && cd "$at" || return
 	# shellcheck disable=SC2086
-	if ! spin -a $options "$1.pml" >log 2>&1 || ! "$CC" -O0 -w -DSAFETY -DCOLLAPSE -DMEMLIM=12000 pan.c -o pan >>log 2>&1; then
+	if ! spin -a $options "$1.pml" >log 2>&1 ||
+		! "$CC" "$optimise" -w -DSAFETY -DCOLLAPSE -DMEMLIM=12000 pan.c -o pan >>log 2>&1; then
 		echo "does not build: $(tail -n 1 log)"
 		return
 	fi
-	timeout "${limit:-120}" ./pan -m200000 >out 2>&1
+	timeout "${limit:-400}" ./pan -m200000 >out 2>&1
 	awk '/^pan:1: assertion violated/ && !said { said = "fails: " $0 }
 		/^pan:1: invalid end state/ && !said { said = "hangs: " $0 }
 		/errors: / { errors = $NF; done = 1 }
@@ -114,6 +116,7 @@ drifted stack src/meta/pool.c '/near__stack_pop/,/^}/ s/load_acquire/load_relaxe
 drifted drain src/cache/drain.c '/store_release\(&LOCAL_BASE/d'
 export NEAR_SRC CC models long limit
 export -f explore judge ok not_ok
+# shellcheck disable=SC2016
 for model; do
 	runs "$model"
 done | xargs -P "$(nproc)" -d '\n' -n 1 bash -c 'IFS="|" read -ra run <<<"$1"; judge "${run[@]}"' -

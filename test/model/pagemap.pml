@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Growth of the page map. Two threads cover the same root entry, enter a page each, hand each other an object there, enter
- * the other's page anew and hand it back. A third looks up addresses that nobody gave it. Page 0 of a leaf is cleared by
- * stores here, as if the kernel did not promise its zeros, so that it matters who sees them.
+ * Growth of the page map. Two threads cover the same root entry, enter a page each and hand each other an object there;
+ * or one hands out an object, and who gets it enters the page anew and hands it back; or a stranger looks up what
+ * nobody gave it. Page 0 of a leaf is cleared by stores here, as if the kernel did not promise its zeros, so that it
+ * matters who sees them.
  *
- * Shown: an object that was handed out is found (M0, M1), no look-up touches a leaf that is unmapped, and none reads what
- * was there before the leaf (M2, M3).
+ * Shown: an object that was handed out is found (M0, M1), no look-up touches a leaf that is unmapped, and none reads
+ * what was there before the leaf (M2, M3).
  *
  * fails: BROKEN_CAS      tso arm   two leaves for one entry
  * fails: BROKEN_EARLY    tso arm   the object is handed out before its page is entered

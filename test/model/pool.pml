@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Growth of a pool: two threads take fresh records, from segments of two; a third hands out nothing and looks at what there
- * is. `records` stands for the header of a segment.
+ * Growth of a pool: two threads take fresh records, from segments of two; or one, and a visitor looks at what there is;
+ * in the long form all three. `records` stands for the header of a segment.
  *
  * Shown: no record is given out twice, a header is seen as it was written (S0 to S1, S2 to S3), and no record that the
  * visitor was given lies beyond near__pool_end.

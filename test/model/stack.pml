@@ -4,8 +4,8 @@
  * The stacks of the depots and pools: threads pop records and push them again in any order. `next` and `cursor` are
  * members of a record's slot; whoever holds the record writes them.
  *
- * Shown: nobody pops a record that is held; what its last holder wrote is seen (P0, P1); at the end each record is held or
- * on the stack, once. A tag of n bits is deceived when 2^n changes fall into one pop, and not by fewer.
+ * Shown: nobody pops a record that is held; what its last holder wrote is seen (P0, P1); at the end each record is held
+ * or on the stack, once. A tag of n bits is deceived when 2^n changes fall into one pop, and not by fewer.
  *
  * fails: BROKEN_TAG      tso arm   no tag
  * fails: BROKEN_NARROW   tso arm   a tag of two bits, and four changes

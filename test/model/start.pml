@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * The end of start-up, while threads run that the constructor of another library has started. The fast paths read the limit
- * and then what was written before it, neither with acquire; the fence of all CPUs makes up for that. `near__rseq_offset`
- * stands for all that is constant from then on.
+ * The end of start-up, while threads run that the constructor of another library has started. The fast paths read the
+ * limit and then what was written before it, neither with acquire; the fence of all CPUs makes up for that.
+ * `near__rseq_offset` stands for all that is constant from then on.
  *
  * Shown: who sees the limit sees the rest.
  *

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Memory as x86-64 has it. Stores wait in a FIFO buffer of their thread. A load is served from the youngest store in there
- * to the same word, else from memory. A read-modify-write and a fence wait until the buffer is empty. Loads are not
- * reordered, so acquire, release and addresses that were loaded add nothing.
+ * Memory as x86-64 has it. Stores wait in a FIFO buffer of their thread. A load is served from the youngest store in
+ * there to the same word, else from memory. A read-modify-write and a fence wait until the buffer is empty. Loads are
+ * not reordered, so acquire, release and addresses that were loaded add nothing.
  *
  * The model has defined WORDS, THREADS and DEPTH, how many stores a buffer holds.
  */

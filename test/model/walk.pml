@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * Walkers, and who unmaps a mapping that they may have found: free (no grace period is waited for), trim (one is, if there
- * is liburcu), and realloc, which lets the kernel move it. Walker 0 may trim from its visitor.
+ * Walkers, and who unmaps a mapping that they may have found: free (no grace period is waited for), trim (one is, if
+ * there is liburcu), and realloc, which lets the kernel move it. Walker 0 may trim from its visitor; the long form has
+ * another.
  *
- * The grace period is liburcu's promise: sections that have begun when it begins have ended when it ends, and those that
- * begin later see what came before it.
+ * The grace period is liburcu's promise: sections that have begun when it begins have ended when it ends, and those
+ * that begin later see what came before it.
  *
  * Shown: no walker touches what is unmapped (W0, W1), and nobody waits for itself.
  *
