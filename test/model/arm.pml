@@ -8,7 +8,7 @@
  *   Stores  leave in any order, but those to one word in the order of the program, and a release after all before it.
  *   Loads   are served from any time that is not before: what the thread has read or written of the word (coherence),
  *           its last acquire or fence (view), and, where the address was loaded too, the time of that load (told).
- *   RMWs    replace the last store to the word. With release they wait until the buffer is empty; acquire moves the view
+ *   RMWs    replace the last store to a word. With release they wait until the buffer is empty; acquire moves the view
  *           to the time of their load, so later loads may be served from before their store, as with LDAXR and STLXR.
  *
  * What is missing: a store that overtakes an earlier load on which it does not depend, or the store of an earlier RMW.
