@@ -39,12 +39,12 @@ static bool take_mapping(struct span *span, size_t align)
 	if (!start)
 		return false;
 	if (!near__pagemap_cover((uintptr_t)start, MAP_PAGE)) {
-		near__os_unmap(start, span->bytes);
+		near__os_discard(start, span->bytes);
 		return false;
 	}
 	near__numa_bind(start, span->bytes, span->node);
 	if (near__numa_claim(start, span->bytes, span->node)) {
-		near__os_unmap(start, span->bytes);
+		near__os_discard(start, span->bytes);
 		return false;
 	}
 	span->start = (uintptr_t)start;
@@ -129,7 +129,7 @@ static void *move(struct span *span, size_t bytes)
 	if (!target)
 		return NULL;
 	if (!near__pagemap_cover((uintptr_t)target, MAP_PAGE)) {
-		near__os_unmap(target, bytes);
+		near__os_discard(target, bytes);
 		return NULL;
 	}
 	if (!near__os_move((void *)span->start, span->bytes, target, bytes))
@@ -147,7 +147,7 @@ static bool claim_growth(struct span *span, size_t old_bytes)
 
 	if (span->bytes <= old_bytes || !near__numa_claim(end, span->bytes - old_bytes, span->node))
 		return true;
-	near__os_unmap(end, span->bytes - old_bytes);
+	near__os_discard(end, span->bytes - old_bytes);
 	span->bytes = old_bytes;
 	return false;
 }

@@ -45,7 +45,7 @@ static uint32_t reserve(struct chunk_heap *heap, unsigned node)
 	if (near__pagemap_cover((uintptr_t)base, bytes))
 		index = near__pool_take(&near__regions, node);
 	if (!index) {
-		near__os_unmap(base, bytes);
+		near__os_discard(base, bytes);
 		return 0;
 	}
 	near__os_huge(base, bytes, near__conf.thp == CONF_THP_ALWAYS);

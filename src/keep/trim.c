@@ -59,6 +59,7 @@ size_t near__trim(size_t keep)
 	if (!lock_purge())
 		return 0;
 	bytes = trim(keep, true);
+	near__os_discard_left();
 	lock_release(&near__purge_lock);
 	return bytes;
 }
@@ -85,7 +86,7 @@ static bool is_hopeless(size_t size)
 		return false;
 	probe = near__os_map(rest, near__os_page_size);
 	if (probe)
-		near__os_unmap(probe, rest);
+		near__os_discard(probe, rest);
 	return !probe;
 }
 

@@ -95,7 +95,7 @@ static struct block *grow(struct block *seen, unsigned node, size_t needed)
 		near__arena_note(block, block->bytes);
 		return block;
 	}
-	near__os_unmap_guarded(block, block->bytes);
+	near__os_discard_guarded(block, block->bytes);
 	return seen;
 }
 

@@ -57,7 +57,7 @@ static bool cover_one(intptr_t *entry)
 	intptr_t distance = (intptr_t)((uintptr_t)leaf - (uintptr_t)near__pagemap_zero);
 
 	if (!cas_acq_rel(entry, &none, distance)) { /* M2 */
-		near__os_unmap_guarded(leaf, bytes);
+		near__os_discard_guarded(leaf, bytes);
 		return true;
 	}
 	near__arena_note(leaf, bytes);

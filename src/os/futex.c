@@ -25,7 +25,7 @@ void near__os_mark_forks(void)
 	if (!page)
 		return;
 	if (KERNEL(SYS_madvise, page, near__os_page_size, MADV_WIPEONFORK)) {
-		near__os_unmap_guarded(page, near__os_page_size);
+		near__os_discard_guarded(page, near__os_page_size);
 		return;
 	}
 	*page = FORK_MENDED;

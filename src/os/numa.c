@@ -110,7 +110,7 @@ static bool may_bind(void)
 	if (!page)
 		return false;
 	error = near__numa_mbind(page, near__os_page_size, MPOL_PREFERRED, near__topology.kernel_node[0], MPOL_NONE);
-	near__os_unmap(page, near__os_page_size);
+	near__os_discard(page, near__os_page_size);
 	if (error)
 		near__topology.policy = OS_POLICY_UNKNOWN;
 	return !error;

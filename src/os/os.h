@@ -33,9 +33,12 @@ int near__os_commit(void *start, size_t bytes);
 /* Fresh zeroed memory, aligned; NULL when it cannot be had. */
 void *near__os_map(size_t bytes, size_t align);
 int near__os_unmap(void *start, size_t bytes);
+/* The same for what nobody uses: where the kernel refuses it goes later, when something is unmapped, or by the call below. */
+void near__os_discard(void *start, size_t bytes);
+bool near__os_discard_left(void);
 /* The same between two pages that nobody can touch: for what the allocator keeps about the memory of others. */
 void *near__os_map_guarded(size_t bytes);
-int near__os_unmap_guarded(void *start, size_t bytes);
+void near__os_discard_guarded(void *start, size_t bytes);
 /* Puts such a page there, unless something is mapped there already. */
 void near__os_guard(void *start);
 /* Whether nothing is mapped in the range, at this moment. */

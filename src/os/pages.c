@@ -20,6 +20,59 @@ static void *map(size_t bytes, int protection, int flags)
 	return kernel_pointer(KERNEL(SYS_mmap, 0, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
 }
 
+/* ---- what the kernel would not unmap ---------------------------------------------------------------- */
+
+/*
+ * Where a mapping would be split and there may be no more of them, munmap fails. The next who unmaps something tries
+ * again. A word is the number of the first page and, in the low bits, how many there are.
+ */
+enum { LEFT_MOST = 16, LEFT_BITS = 28 };
+
+static uint64_t left[LEFT_MOST];
+
+static void leave(uint64_t word)
+{
+	for (unsigned i = 0; i < LEFT_MOST; i++) {
+		uint64_t none = 0;
+
+		if (!load_relaxed(&left[i]) && cas_acq_rel(&left[i], &none, word))
+			return;
+	}
+}
+
+static long unmap(uintptr_t page, uint64_t pages)
+{
+	return KERNEL(SYS_munmap, page * near__os_page_size, pages * near__os_page_size);
+}
+
+/* Whether there is room for what an attempt to map may leave. */
+bool near__os_discard_left(void)
+{
+	unsigned room = 0;
+
+	for (unsigned i = 0; i < LEFT_MOST; i++) {
+		uint64_t word = load_relaxed(&left[i]) ? exchange_acq_rel(&left[i], (uint64_t)0) : 0;
+
+		if (word && unmap(word >> LEFT_BITS, word & ((1u << LEFT_BITS) - 1)))
+			leave(word);
+	}
+	for (unsigned i = 0; i < LEFT_MOST; i++)
+		room += !load_relaxed(&left[i]);
+	return room > 2;
+}
+
+void near__os_discard(void *start, size_t bytes)
+{
+	uint64_t page = (uintptr_t)start / near__os_page_size, pages = bytes / near__os_page_size;
+
+	if (!unmap(page, pages))
+		near__os_discard_left();
+	else if (!(pages >> LEFT_BITS))
+		leave(page << LEFT_BITS | pages);
+}
+
+/* ---- mapping ------------------------------------------------------------------------------------------ */
+
 /* Asks plainly first: neighbouring mappings tend to be aligned alike. Else asks for more and cuts. */
 static void *map_aligned(size_t bytes, size_t align, int protection, int flags)
 {
@@ -28,8 +81,8 @@ static void *map_aligned(size_t bytes, size_t align, int protection, int flags)
 
 	if (!start || !((uintptr_t)start & (align - 1)))
 		return start;
-	near__os_unmap(start, bytes);
-	if (__builtin_add_overflow(bytes, align - near__os_page_size, &wanted))
+	near__os_discard(start, bytes);
+	if (__builtin_add_overflow(bytes, align - near__os_page_size, &wanted) || !near__os_discard_left())
 		return NULL;
 	start = map(wanted, protection, flags);
 	if (!start)
@@ -39,9 +92,9 @@ static void *map_aligned(size_t bytes, size_t align, int protection, int flags)
 	size_t before = (size_t)(aligned - start), after = wanted - before - bytes;
 
 	if (before)
-		near__os_unmap(start, before);
+		near__os_discard(start, before);
 	if (after)
-		near__os_unmap(aligned + bytes, after);
+		near__os_discard(aligned + bytes, after);
 	return aligned;
 }
 
@@ -62,7 +115,11 @@ void *near__os_map(size_t bytes, size_t align)
 
 int near__os_unmap(void *start, size_t bytes)
 {
-	return (int)-KERNEL(SYS_munmap, start, bytes);
+	long error = KERNEL(SYS_munmap, start, bytes);
+
+	if (!error)
+		near__os_discard_left();
+	return (int)-error;
 }
 
 /* One mapping, of which the middle becomes usable: the kernel keeps nothing for its ends but two records. */
@@ -74,17 +131,17 @@ void *near__os_map_guarded(size_t bytes)
 	if (!start)
 		return NULL;
 	if (near__os_commit(start + guard, bytes)) {
-		near__os_unmap(start, bytes + 2 * guard);
+		near__os_discard(start, bytes + 2 * guard);
 		return NULL;
 	}
 	return start + guard;
 }
 
-int near__os_unmap_guarded(void *start, size_t bytes)
+void near__os_discard_guarded(void *start, size_t bytes)
 {
 	size_t guard = near__os_page_size;
 
-	return near__os_unmap((char *)start - guard, bytes + 2 * guard);
+	near__os_discard((char *)start - guard, bytes + 2 * guard);
 }
 
 /* MADV_POPULATE_WRITE is Linux 5.14. */
@@ -146,7 +203,7 @@ static bool map_there(void *start, size_t bytes)
 					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
 
 	if (mapped && mapped != start)
-		near__os_unmap(mapped, bytes);
+		near__os_discard(mapped, bytes);
 	return mapped == start;
 }
 
@@ -159,7 +216,7 @@ bool near__os_is_unmapped(void *start, size_t bytes)
 {
 	if (!map_there(start, bytes))
 		return false;
-	near__os_unmap(start, bytes);
+	near__os_discard(start, bytes);
 	return true;
 }
 

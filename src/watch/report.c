@@ -104,7 +104,7 @@ struct text near__report_begin(void)
 
 void near__report_end(struct text *out)
 {
-	near__os_unmap(out->buffer, out->size);
+	near__os_discard(out->buffer, out->size);
 }
 
 void near__report_text(struct text *out)

@@ -198,6 +198,6 @@ int near__residence(struct near_residence *out)
 	if (!count.resident)
 		return ENOMEM;
 	near__walk(count_range, &count);
-	near__os_unmap(count.resident, bytes);
+	near__os_discard(count.resident, bytes);
 	return 0;
 }
