@@ -235,17 +235,19 @@ static void fill_pools(void)
 __attribute__((constructor(101))) static void start(void)
 {
 	enum near_mode mode;
+	bool ready = near__init();
 	int saved = errno;
 
-	if (!near__init())
-		return;
-	read_options();
-	if (complained && near__conf.abort_conf)
-		near__die("abort_conf:true: a bad option is fatal");
+	/* Though there be no memory now: a later call may find some, and then there are locks that forks meet. */
 	near__os_holds_a_lock = holds_a_lock;
 	near__os_after_fork = near__after_fork;
 	near__os_mark_forks();
 	pthread_atfork(near__os_forking, NULL, near__os_forked);
+	if (!ready)
+		return;
+	read_options();
+	if (complained && near__conf.abort_conf)
+		near__die("abort_conf:true: a bad option is fatal");
 	if (near__conf.thp == CONF_THP_ALWAYS)
 		near__region_huge();
 	start_nodes();
