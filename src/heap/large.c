@@ -132,12 +132,7 @@ static void *move(struct span *span, size_t bytes)
 		near__os_discard(target, bytes);
 		return NULL;
 	}
-	if (!near__os_move((void *)span->start, span->bytes, target, bytes))
-		return target;
-	/* What lies there now may be somebody else's. */
-	if (!near__os_is_unmapped(target, bytes))
-		fetch_add_relaxed(&near__heap_lost, 1ull);
-	return NULL;
+	return near__os_move((void *)span->start, span->bytes, target, bytes) ? NULL : target;
 }
 
 /* What a mapping has grown by must lie on the node, where that is asked for. Else it shrinks again: the caller copies. */

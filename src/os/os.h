@@ -41,8 +41,6 @@ void *near__os_map_guarded(size_t bytes);
 void near__os_discard_guarded(void *start, size_t bytes);
 /* Puts such a page there, unless something is mapped there already. */
 void near__os_guard(void *start);
-/* Whether nothing is mapped in the range, at this moment. */
-bool near__os_is_unmapped(void *start, size_t bytes);
 /* Makes all pages resident, and their contents stay. */
 int near__os_populate(void *start, size_t bytes);
 /* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
@@ -55,10 +53,7 @@ int near__os_huge(void *start, size_t bytes, bool wanted);
 int near__os_residence(void *start, size_t bytes, unsigned char *resident);
 /* Grows or shrinks a mapping in place. On failure nothing changed. */
 int near__os_resize(void *start, size_t old_bytes, size_t new_bytes);
-/*
- * Moves a mapping onto another one, which it replaces. On failure nothing moved, but the target may be there still or
- * not (on Linux 6.1 it is gone), and somebody else may have mapped something in its place.
- */
+/* Moves a mapping onto a fresh one of near__os_map, which it replaces. On failure nothing moved, and the target is gone. */
 int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes);
 /* The limit of address space (RLIMIT_AS), SIZE_MAX where there is none. */
 size_t near__os_address_limit(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* Address space and memory. */
+#include <linux/futex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -191,33 +192,35 @@ int near__os_resize(void *start, size_t old_bytes, size_t new_bytes)
 	return remap_result(KERNEL(SYS_mremap, start, old_bytes, new_bytes, 0, 0));
 }
 
-int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes)
+/* Whether the word is there. The kernel looks, for by now nothing may be mapped there, or what another unmaps. */
+static bool holds(uint32_t *at, uint32_t word)
 {
-	return remap_result(KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
+	uint32_t none;
+
+	return KERNEL(SYS_futex, at, FUTEX_CMP_REQUEUE_PRIVATE, 0, 0, &none, word) >= 0;
 }
 
-/* Before Linux 4.17 the address is a wish. */
-static bool map_there(void *start, size_t bytes)
+int near__os_move(void *start, size_t old_bytes, void *target, size_t new_bytes)
 {
-	void *mapped = kernel_pointer(KERNEL(SYS_mmap, start, bytes, PROT_NONE,
-					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
+	uint32_t *mark = target, word = (uint32_t)((uintptr_t)target >> 12) ^ 0x6e656172;
+	int error;
 
-	if (mapped && mapped != start)
-		near__os_discard(mapped, bytes);
-	return mapped == start;
+	*mark = word;
+	error = remap_result(KERNEL(SYS_mremap, start, old_bytes, new_bytes, MREMAP_MAYMOVE | MREMAP_FIXED, target));
+	/* The kernel unmaps the target before it knows whether it can move: what is there now may be somebody else's. */
+	if (error && holds(mark, word))
+		near__os_discard(target, new_bytes);
+	return error;
 }
 
 void near__os_guard(void *start)
 {
-	map_there(start, near__os_page_size);
-}
+	size_t bytes = near__os_page_size;
+	void *mapped = kernel_pointer(KERNEL(SYS_mmap, start, bytes, PROT_NONE,
+					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0));
 
-bool near__os_is_unmapped(void *start, size_t bytes)
-{
-	if (!map_there(start, bytes))
-		return false;
-	near__os_discard(start, bytes);
-	return true;
+	if (mapped && mapped != start) /* before Linux 4.17 the address is a wish */
+		near__os_discard(mapped, bytes);
 }
 
 size_t near__os_address_limit(void)

@@ -130,7 +130,7 @@ Test(claim, the_first_piece_without_room_is_the_last)
 	bindings_made = 0;
 	cr_assert_null(large(6 * PIECE, 1));
 	cr_assert_leq(bindings_made, 1 + 2 + 2 + 3);
-	cr_assert(near__os_is_unmapped((void *)bindings[1].start, 6 * PIECE));
+	cr_assert(unit_is_unmapped((void *)bindings[1].start, 6 * PIECE));
 	expect_right();
 }
 
@@ -331,10 +331,10 @@ Test(claim_refused, a_large_block_is_not_had_and_nothing_leaks)
 
 		cr_assert_null(large(RUN_LARGEST, 1));
 		start = bindings[bindings_made - 1].start;
-		cr_assert(near__os_is_unmapped((void *)start, RUN_LARGEST), "the mapping that was tried next");
+		cr_assert(unit_is_unmapped((void *)start, RUN_LARGEST), "the mapping that was tried next");
 		cr_assert_null(large(3 * MIB, 1));
 		start = bindings[bindings_made - 1].start;
-		cr_assert(near__os_is_unmapped((void *)start, 3 * MIB));
+		cr_assert(unit_is_unmapped((void *)start, 3 * MIB));
 		bindings_made = 0;
 	}
 	cr_assert_eq(records(&near__spans), spans);
@@ -417,7 +417,7 @@ Test(claim_refused, a_mapping_does_not_grow)
 		cr_assert_null(grown);
 		cr_assert_eq(span_at(block)->bytes, 4 * MIB);
 		cr_assert_eq(span_at(block)->start, (uintptr_t)block);
-		cr_assert(near__os_is_unmapped(block + 4 * MIB, 4 * MIB));
+		cr_assert(unit_is_unmapped(block + 4 * MIB, 4 * MIB));
 	}
 	for (size_t i = 0; i < 4 * MIB; i++)
 		cr_assert_eq(block[i], 0x44);

@@ -309,14 +309,14 @@ Test(extents, go_in_parts)
 	cr_assert(release(blocks[0]) && release(blocks[1]));
 	cr_assert_eq(near__extent_trim(0, 13 * MIB, true), 3 * MIB);
 	expect_extent(blocks[0], 7 * MIB);
-	cr_assert(near__os_is_unmapped(blocks[0] + 7 * MIB, 3 * MIB));
+	cr_assert(unit_is_unmapped(blocks[0] + 7 * MIB, 3 * MIB));
 	expect_right();
 	cr_assert_eq(near__extent_trim(0, 13 * MIB - PIECE, true), PIECE);
 	expect_extent(blocks[0], 7 * MIB - PIECE);
 	expect_extent(blocks[1], 6 * MIB);
 	cr_assert_eq(near__extent_trim(0, 6 * MIB, true), 7 * MIB - PIECE);
 	cr_assert_eq(only_extent()->start, (uintptr_t)blocks[1]);
-	cr_assert(near__os_is_unmapped(blocks[0], 7 * MIB));
+	cr_assert(unit_is_unmapped(blocks[0], 7 * MIB));
 }
 
 /* Not less than a piece goes, so that the kernel is not asked for every page; and not the whole for a page. */
@@ -338,7 +338,7 @@ Test(extents, one_larger_than_the_bound_is_unmapped)
 	block = alloc(5 * MIB, 16);
 	cr_assert(release(block));
 	cr_assert_eq(extents()->count, 0);
-	cr_assert(near__os_is_unmapped(block, 5 * MIB));
+	cr_assert(unit_is_unmapped(block, 5 * MIB));
 	expect_right();
 }
 

@@ -76,10 +76,10 @@ Test(os, guards_lie_at_both_ends_and_go_too)
 	cr_assert_not_null(memory);
 	cr_assert(writable(memory) && writable(memory + bytes - 1));
 	cr_assert(!writable(memory - 1) && !writable(memory + bytes));
-	cr_assert_not(near__os_is_unmapped(memory - page, page));
+	cr_assert_not(unit_is_unmapped(memory - page, page));
 	near__os_discard_guarded(memory, bytes);
-	cr_assert(near__os_is_unmapped(memory - page, bytes + 2 * page));
+	cr_assert(unit_is_unmapped(memory - page, bytes + 2 * page));
 	near__os_guard(memory);
-	cr_assert_not(near__os_is_unmapped(memory, page));
+	cr_assert_not(unit_is_unmapped(memory, page));
 	cr_assert_eq(near__os_unmap(memory, page), 0);
 }

@@ -10,6 +10,7 @@
 #include <criterion/criterion.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -28,6 +29,17 @@ static inline uint64_t unit_random(uint64_t *state)
 	x ^= x >> 27;
 	*state = x;
 	return x * 0x2545f4914f6cdd1dull >> 16;
+}
+
+/* Whether nothing is mapped in the range, at this moment. */
+static inline bool unit_is_unmapped(void *start, size_t bytes)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+	void *probe = mmap(start, bytes, PROT_NONE, flags, -1, 0);
+
+	if (probe != MAP_FAILED)
+		munmap(probe, bytes);
+	return probe == start;
 }
 
 struct ending {
