@@ -7,19 +7,16 @@
  *
  * Status: 0; 3 when something was refused.
  */
-#include <dlfcn.h>
 #include <near/malloc.h>
 #include <sys/prctl.h>
 
+#include "account.h"
 #include "calls.h"
 #include "shadow.h"
 #include "threads.h"
 
-enum { LEAST_STACK = 128 << 10, TOLERANCE = 256 << 10 };
+enum { LEAST_STACK = 128 << 10 };
 
-#pragma weak near_check
-#pragma weak near_stats
-#pragma weak near_trim
 #pragma weak near_malloc_on_node
 #pragma weak near_realloc_on_node
 #pragma weak near_node_resident
@@ -36,55 +33,9 @@ static void phase(int number)
 	prctl(PHASE_CALL, number);
 }
 
-/* ---- what is lost --------------------------------------------------------------------------------------- */
-
-/* Writable memory of no file, but for the stack and the break. Read without stdio, which allocates. */
-static size_t mapped_by_kernel(void)
-{
-	static char text[1 << 20];
-	size_t length = 0, sum = 0;
-	int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-	ssize_t n;
-
-	CHECK(fd >= 0);
-	while ((n = read(fd, text + length, sizeof(text) - 1 - length)) > 0)
-		length += (size_t)n;
-	close(fd);
-	text[length] = '\0';
-	for (char *line = text, *end; *line; line = end + 1) {
-		unsigned long from, to, inode = 1;
-		char rights[5] = "", name = 0;
-
-		end = strchr(line, '\n');
-		*end = '\0';
-		sscanf(line, "%lx-%lx %4s %*x %*s %lu %c", &from, &to, rights, &inode, &name);
-		if (!inode && !name && !strncmp(rights, "rw", 2))
-			sum += to - from;
-	}
-	return sum;
-}
-
-/* Bytes that are mapped and that the allocator does not know of; what others map does not change meanwhile. */
-static long unaccounted(void)
-{
-	struct near_stats stats;
-
-	CHECK(near_stats(&stats, sizeof(stats)) == 0);
-	return (long)mapped_by_kernel() - (long)stats.mapped;
-}
-
-static long at_start;
-
-static void expect_sound(void)
-{
-	int (*check)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "near_check");
-
-	CHECK(!check || check() == 0);
-}
-
 static void begin(void)
 {
-	at_start = unaccounted();
+	account_open();
 	phase(PHASE_LOAD);
 }
 
@@ -92,18 +43,6 @@ static void end_of_faults(void)
 {
 	phase(PHASE_RECOVER);
 	expect_sound();
-}
-
-static void expect_nothing_lost(void)
-{
-	long lost;
-
-	near_trim(0);
-	expect_sound();
-	lost = unaccounted() - at_start;
-	if (lost > TOLERANCE)
-		fprintf(stderr, "%ld KiB are mapped and nobody's\n", lost / 1024);
-	CHECK(lost <= TOLERANCE);
 }
 
 /* ---- one thread ----------------------------------------------------------------------------------------- */
