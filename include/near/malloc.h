@@ -220,7 +220,7 @@ struct near_residence {
 
 /*
  * Looks at all pages of the allocator: some microseconds for a MiB. Fills the first `size` bytes of *out. Returns 0, or
- * -1 with errno EINVAL as near_stats, or ENOMEM. Not from signal handlers.
+ * -1 with errno EINVAL as near_stats, ENOMEM, or what mincore(2) says. Not from signal handlers.
  */
 NEAR_EXPORT int near_residence(struct near_residence *out, size_t size);
 

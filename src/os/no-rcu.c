@@ -8,9 +8,8 @@ bool near__rcu_load(void)
 	return false;
 }
 
-bool near__rcu_read_lock(void)
+void near__rcu_read_lock(void)
 {
-	return false;
 }
 
 void near__rcu_read_unlock(void)

@@ -231,7 +231,7 @@ struct os_cgroup near__os_cgroup(void);
  */
 bool near__walk_begin(void);
 /* With what near__walk_begin returned. */
-void near__walk_end(bool entered);
+void near__walk_end(bool known);
 /* No walker is inside that could have seen what was hidden before the call. Never waits. */
 bool near__walk_none(void);
 /* The same, after waiting for those that are. Not from malloc or free. False: that cannot be known, or we are one. */
@@ -243,14 +243,13 @@ void near__walk_after_fork(void);
 
 /* ---- rcu.c or no-rcu.c, for walk.c ------------------------------------------------------------------ */
 
-/* Before near__rcu_load has succeeded the others do nothing and answer false. */
 bool near__rcu_load(void);
-/* True: near__rcu_read_unlock is to follow. */
-bool near__rcu_read_lock(void);
+/* When near__rcu_load has succeeded. */
+void near__rcu_read_lock(void);
 void near__rcu_read_unlock(void);
 /* All walkers that were inside have left. False where that cannot be known. */
 bool near__rcu_synchronize(void);
-/* In the child of a fork, where a mutex of liburcu's may be taken for ever: from now on nothing is begun any more. */
+/* In the child of a fork, where a mutex of liburcu's may be taken for ever: from now on near__rcu_load fails. */
 void near__rcu_after_fork(void);
 
 /* ---- files.c, message.c --------------------------------------------------------------------------- */

@@ -48,15 +48,12 @@ bool near__rcu_load(void)
 {
 	if (!load_acquire(&loaded) && load())
 		store_release(&loaded, true);
-	return load_acquire(&loaded);
+	return load_acquire(&loaded) && !forked;
 }
 
-bool near__rcu_read_lock(void)
+void near__rcu_read_lock(void)
 {
-	if (forked || !load_acquire(&loaded))
-		return false;
 	read_lock();
-	return true;
 }
 
 void near__rcu_read_unlock(void)

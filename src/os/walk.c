@@ -13,7 +13,14 @@
 
 enum { WALKERS_MOST = 32 };
 
-static uint32_t walkers[WALKERS_MOST]; /* as in locks, one for each walk; 0: none */
+static uint32_t walkers[WALKERS_MOST]; /* as in locks, one for each walk, or with UNKNOWN; 0: none */
+
+#define UNKNOWN 1u /* to liburcu, which could not be loaded, or in the child of a fork: nobody can wait for it */
+
+static uint32_t walker(bool known)
+{
+	return lock_self() | (known ? 0 : UNKNOWN);
+}
 
 static bool replace(uint32_t one, uint32_t other)
 {
@@ -28,18 +35,21 @@ static bool replace(uint32_t one, uint32_t other)
 
 bool near__walk_begin(void)
 {
-	near__rcu_load();
-	while (!replace(0, lock_self())) /* more walks at once than there should be */
+	bool known = near__rcu_load();
+
+	while (!replace(0, walker(known))) /* more walks at once than there should be */
 		KERNEL(SYS_sched_yield);
 	fence_seq_cst(); /* W0 */
-	return near__rcu_read_lock();
+	if (known)
+		near__rcu_read_lock();
+	return known;
 }
 
-void near__walk_end(bool entered)
+void near__walk_end(bool known)
 {
-	if (entered)
+	if (known)
 		near__rcu_read_unlock();
-	replace(lock_self(), 0);
+	replace(walker(known), 0);
 }
 
 bool near__walk_none(void)
@@ -57,13 +67,22 @@ bool near__walk_inside(void)
 	bool inside = false;
 
 	for (unsigned i = 0; i < WALKERS_MOST; i++)
-		inside |= load_relaxed(&walkers[i]) == lock_self();
+		inside |= (load_relaxed(&walkers[i]) & ~UNKNOWN) == lock_self();
 	return inside;
+}
+
+static bool all_known(void)
+{
+	uint32_t any = 0;
+
+	for (unsigned i = 0; i < WALKERS_MOST; i++)
+		any |= load_relaxed(&walkers[i]) & UNKNOWN;
+	return !any;
 }
 
 bool near__walk_left(void)
 {
-	return near__walk_none() || (!near__walk_inside() && near__rcu_synchronize());
+	return near__walk_none() || (!near__walk_inside() && all_known() && near__rcu_synchronize());
 }
 
 void near__walk_after_fork(void)

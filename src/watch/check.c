@@ -93,7 +93,7 @@ static void note_free_records(struct check *check)
 
 static void check_footprint(struct check *check)
 {
-	size_t known = near__arena_mapped(), footprint = near__limit_footprint();
+	size_t known = near__arena_mapped() - near__pagemap_sparse(), footprint = near__limit_footprint();
 
 	for (unsigned node = 0; node < near__nodes; node++) {
 		const struct chunk_heap *heap = &near__heap[node]->chunks;

@@ -127,21 +127,21 @@ int near__walk(int (*visit)(const struct near_range *range, void *argument), voi
 
 	for (uint32_t i = POOL_FIRST; i < chunks && !walk.result; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);
-		bool entered = near__walk_begin();
+		bool known = near__walk_begin();
 
 		if (chunk && load_acquire(&chunk->in_use))
 			walk_chunk(&walk, chunk);
-		near__walk_end(entered);
+		near__walk_end(known);
 	}
 	for (uint32_t i = POOL_FIRST; i < spans && !walk.result; i++) {
 		struct span *span = near__pool_peek(&near__spans, i);
-		bool entered;
+		bool known;
 
 		if (!span || load_acquire(&span->state) == SPAN_UNUSED)
 			continue;
-		entered = near__walk_begin();
+		known = near__walk_begin();
 		walk_span(&walk, span);
-		near__walk_end(entered);
+		near__walk_end(known);
 	}
 	near__arena_visit(walk_metadata, &walk);
 	return walk.result;
@@ -178,10 +178,12 @@ static int count_range(const struct near_range *range, void *argument)
 	while (at < end) {
 		size_t n = size_min((end - at) / near__os_page_size, BATCH_PAGES);
 
-		if (!near__os_residence((void *)at, n * near__os_page_size, count->resident)) {
-			for (size_t i = 0; i < n; i++)
-				pages += count->resident[i] & 1;
-		}
+		int error = near__os_residence((void *)at, n * near__os_page_size, count->resident);
+
+		if (error)
+			return error;
+		for (size_t i = 0; i < n; i++)
+			pages += count->resident[i] & 1;
 		at += n * near__os_page_size;
 	}
 	*member_of(count->out, range->kind) += pages * near__os_page_size;
@@ -193,11 +195,13 @@ int near__residence(struct near_residence *out)
 {
 	size_t bytes = round_up(BATCH_PAGES, near__os_page_size);
 	struct count count = {.out = out, .resident = near__os_map(bytes, near__os_page_size)};
+	int error;
 
 	*out = (struct near_residence){0};
 	if (!count.resident)
 		return ENOMEM;
-	near__walk(count_range, &count);
+	error = near__walk(count_range, &count);
+
 	near__os_discard(count.resident, bytes);
-	return 0;
+	return error;
 }
