@@ -33,7 +33,9 @@ static struct hands take_spare(const struct cpu_table *table, unsigned bin, bool
 	spare = near__bin_take_spare(bin, charge);
 	if (spare <= SPARE_STUB)
 		return (struct hands){0};
-	return magazine_is_empty(spare) ? (struct hands){.empty = spare} : (struct hands){.full = spare};
+	if (magazine_is_empty(spare))
+		return (struct hands){.empty = spare};
+	return (struct hands){.full = spare};
 }
 
 /* What a magazine may hold whatever the budget says, so that a few large objects cannot starve the small ones. */

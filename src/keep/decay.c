@@ -205,19 +205,20 @@ static bool much_is_cached(void)
 /* Objects that lie in caches hold the pages around them. Where hardly any do, that is as futile as if it had been done. */
 static void empty_caches(bool worthwhile)
 {
+	unsigned nodes = near__nodes;
 	size_t holes[OS_MAX_NODES];
 
-	for (unsigned node = 0; node < near__nodes; node++)
+	for (unsigned node = 0; node < nodes; node++)
 		holes[node] = near__heap_holes(node);
 	if (worthwhile) {
 		near__drain_all();
-		for (unsigned node = 0; node < near__nodes; node++) {
+		for (unsigned node = 0; node < nodes; node++) {
 			near__depot_trim(node);
 			near__depot_chill(node, UINT32_MAX);
 			near__span_release_empty(node, 0);
 		}
 	}
-	for (unsigned node = 0; node < near__nodes; node++)
+	for (unsigned node = 0; node < nodes; node++)
 		near__heap_note_emptied(node, holes[node]);
 }
 

@@ -95,11 +95,14 @@ struct query {
 
 static void ask(struct query *q)
 {
+	unsigned n = q->error ? 0 : q->n;
 	int node[BATCH];
 
-	if (q->n && !q->error)
-		q->error = near__numa_where(q->pages, q->n, node);
-	for (unsigned i = 0; i < q->n && !q->error; i++) {
+	q->n = 0;
+	if (!n)
+		return;
+	q->error = near__numa_where(q->pages, n, node);
+	for (unsigned i = 0; i < n && !q->error; i++) {
 		if (node[i] < 0 || (unsigned)node[i] > near__numa_last())
 			continue;
 		q->resident++;
@@ -107,7 +110,6 @@ static void ask(struct query *q)
 		if (q->counts)
 			q->counts[node[i]]++;
 	}
-	q->n = 0;
 }
 
 static void add_page(struct query *q, uintptr_t page)
