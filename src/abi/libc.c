@@ -205,7 +205,7 @@ EXPORT void malloc_stats(void)
 EXPORT int mallopt(int parameter, int value)
 {
 	if (parameter == M_TRIM_THRESHOLD && value >= 0)
-		near__conf.extent_cache = (uint64_t)value;
+		store_relaxed(&near__conf.extent_cache, (uint64_t)value);
 	return 1;
 }
 

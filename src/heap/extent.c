@@ -206,13 +206,13 @@ void near__extent_give(uint32_t index)
 
 	/* SPAN_HELD came before this looks whether there are walkers: who comes later does not look there. */
 
-	if (bytes > near__conf.extent_cache && near__walk_none() && drop_mapping(index)) {
+	if (bytes > load_relaxed(&near__conf.extent_cache) && near__walk_none() && drop_mapping(index)) {
 		near__regret_given(&near__heap[node]->extents.regret, bytes);
 		return;
 	}
 	keep_mapping(index);
-	if (is_too_much(&near__heap[node]->extents, near__conf.extent_cache))
-		near__extent_trim(node, near__conf.extent_cache, false);
+	if (is_too_much(&near__heap[node]->extents, load_relaxed(&near__conf.extent_cache)))
+		near__extent_trim(node, load_relaxed(&near__conf.extent_cache), false);
 	near__heap_wish(node);
 }
 

@@ -50,7 +50,7 @@ static bool take_mapping(struct span *span, size_t align)
 	span->start = (uintptr_t)start;
 	store_release(&span->state, (uint32_t)SPAN_MAPPED);
 	near__limit_note_mapped(span->bytes, true);
-	near__regret_taken(&near__heap[span->node]->extents.regret, span->bytes, near__conf.extent_cache);
+	near__regret_taken(&near__heap[span->node]->extents.regret, span->bytes, load_relaxed(&near__conf.extent_cache));
 	return true;
 }
 

@@ -170,8 +170,8 @@ size_t near__extent_allowance(unsigned node)
 	if (!near__conf.decay_ms)
 		return 0;
 	if (load_relaxed(&near__heap_decays))
-		return near__conf.extent_cache;
-	return size_min(near__conf.extent_cache, load_relaxed(&near__heap[node]->extents.regret.regretted));
+		return load_relaxed(&near__conf.extent_cache);
+	return size_min(load_relaxed(&near__conf.extent_cache), load_relaxed(&near__heap[node]->extents.regret.regretted));
 }
 
 size_t near__heap_retained(unsigned node)
