@@ -4,44 +4,43 @@
 #include "step.h"
 
 #include <limits.h>
-#include <pthread.h>
-#include <sched.h>
 
 #include "base/conf.h"
 #include "meta/classes.h"
 #include "os/os.h"
 
 enum {
-	UNTOUCHED = 4711,  /* errno before each call */
-	GIFTS = 8,
-	LONGEST_CHAIN = 4096,
-	SLOW_STEPS = 2, /* of each thread and input */
 	PLAUSIBLE = 1 << 30,
 	FILLED_OF_HUGE = 4096,
 };
 
-static pthread_mutex_t gifts_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct block gifts[GIFTS];
-
 /* ---- numbers --------------------------------------------------------------------------------------- */
-
-static size_t word(const struct step *step)
-{
-	return (size_t)step->low | (size_t)step->high << 8;
-}
 
 static size_t hostile(unsigned which)
 {
 	static const size_t sizes[] = {
-		0,	       PTRDIFF_MAX, (size_t)PTRDIFF_MAX + 1, SIZE_MAX - 16, SIZE_MAX,	    SIZE_MAX - 4095,
-		SIZE_MAX / 2 - 4095, (size_t)1 << 40, (size_t)1 << 47, (size_t)1 << 32, (size_t)1 << 62, 1 << 20,
-		(1 << 20) + 1, 2 << 20,	    (2 << 20) - 4096,	     256 << 10,
+		0,
+		PTRDIFF_MAX,
+		(size_t)PTRDIFF_MAX + 1,
+		SIZE_MAX - 16,
+		SIZE_MAX,
+		SIZE_MAX - 4095,
+		SIZE_MAX / 2 - 4095,
+		(size_t)1 << 40,
+		(size_t)1 << 47,
+		(size_t)1 << 32,
+		(size_t)1 << 62,
+		1 << 20,
+		(1 << 20) + 1,
+		2 << 20,
+		(2 << 20) - 4096,
+		256 << 10,
 	};
 
 	return sizes[which % (sizeof(sizes) / sizeof(sizes[0]))];
 }
 
-static size_t size_of(const struct step *step)
+size_t size_of(const struct step *step)
 {
 	size_t n = word(step);
 
@@ -53,12 +52,16 @@ static size_t size_of(const struct step *step)
 	case 2:
 		return n * 48;
 	case 3:
-		return n * 5;
 	case 4:
+		return n * 12;
 	case 5:
-		return n;
 	case 6:
+		return n * 4;
 	case 7:
+	case 8:
+		return n;
+	case 9:
+	case 10:
 		return n % 9000;
 	default:
 		return n % 1025;
@@ -73,10 +76,10 @@ static size_t alignment_of(const struct step *step)
 
 	if (kind >= 14)
 		return odd[step->high % (sizeof(odd) / sizeof(odd[0]))];
-	return (size_t)1 << (kind >= 12 ? step->high % 64 : kind >= 8 ? step->high % 22 : step->high % 13);
+	return (size_t)1 << (kind == 13 ? step->high % 64 : kind >= 4 ? step->high % 22 : step->high % 13);
 }
 
-static int node_of(const struct step *step)
+int node_of(const struct step *step)
 {
 	static const int odd[] = {-1, INT_MIN, INT_MAX, 1023, 1024, 65536};
 	unsigned n = step->where / BLOCKS;
@@ -84,14 +87,14 @@ static int node_of(const struct step *step)
 	return n >= 14 ? odd[step->high % (sizeof(odd) / sizeof(odd[0]))] : (int)n % 5;
 }
 
-static bool node_exists(int node)
+bool node_exists(int node)
 {
 	return near__topology.bound ? near__numa_dense(node) >= 0 : near__numa_has_memory(node);
 }
 
 /* ---- what comes of a call that allocates ----------------------------------------------------------- */
 
-static bool may_fail(size_t size, size_t align)
+bool may_fail(size_t size, size_t align)
 {
 	return near__conf.limit_hard != 0 || size >= PLAUSIBLE || align >= PLAUSIBLE || near__conf.numa_strict;
 }
@@ -109,11 +112,11 @@ static void check_good_size(void *ptr, size_t size, size_t align)
 static void obtained(struct block *b, void *ptr, size_t size, size_t align, uint64_t key)
 {
 	if (opaque(ptr) == NULL) {
-		CHECK(errno == ENOMEM);
+		CHECK(errno_is(ENOMEM));
 		CHECK(may_fail(size, align));
 		return;
 	}
-	CHECK(errno == UNTOUCHED);
+	CHECK(errno_is(UNTOUCHED));
 	CHECK(size <= PTRDIFF_MAX);
 	*b = (struct block){.ptr = ptr, .asked = size, .alignment = align};
 	CHECK((uintptr_t)ptr % 16 == 0);
@@ -129,7 +132,7 @@ static void obtained(struct block *b, void *ptr, size_t size, size_t align, uint
 static void refused(const void *ptr, int error)
 {
 	CHECK(ptr == NULL);
-	CHECK(errno == error);
+	CHECK(errno_is(error));
 }
 
 static bool overflows(size_t count, size_t size)
@@ -147,21 +150,21 @@ static bool power_of_two(size_t n)
 	return n != 0 && (n & (n - 1)) == 0;
 }
 
-static void released(struct block *b, void (*way)(void *))
+void released(struct block *b, void (*way)(void *))
 {
 	void *ptr = b->ptr;
 
 	block_verify(b);
 	*b = (struct block){0};
 	way(ptr);
-	CHECK(errno == UNTOUCHED);
+	CHECK(errno_is(UNTOUCHED));
 }
 
 /* ---- a new block ------------------------------------------------------------------------------------ */
 
 static size_t count_of(const struct step *step)
 {
-	return step->where >= 250 ? hostile(step->where) : 1 + step->where / BLOCKS % 4;
+	return step->where / BLOCKS >= 13 ? hostile(step->where / 2) : 1 + (size_t)step->where / BLOCKS % 4;
 }
 
 static void zeroed(struct block *b, void *ptr, size_t size, uint64_t key)
@@ -200,7 +203,7 @@ static void take_posix(struct block *b, const struct step *step, uint64_t key)
 	void *out = b;
 	int error = posix_memalign(&out, align, size);
 
-	CHECK(errno == UNTOUCHED);
+	CHECK(errno_is(UNTOUCHED));
 	CHECK((error == EINVAL) == (!power_of_two(align) || align % sizeof(void *) != 0));
 	CHECK(error == 0 || out == b);
 	if (error == EINVAL)
@@ -276,7 +279,7 @@ static void take_on_node(struct block *b, const struct step *step, uint64_t key)
 		refused(ptr, EINVAL);
 		return;
 	}
-	CHECK(ptr == NULL || near_node_of(ptr) >= 0 || errno == ENODATA);
+	CHECK(ptr == NULL || near_node_of(ptr) >= 0 || errno_is(ENODATA));
 	errno = error;
 	if (way == 1)
 		zeroed(b, ptr, size, key);
@@ -284,7 +287,7 @@ static void take_on_node(struct block *b, const struct step *step, uint64_t key)
 		obtained(b, ptr, size, way == 2 ? align : 0, key);
 }
 
-static void take(struct block *b, const struct step *step, uint64_t key)
+void take(struct block *b, const struct step *step, uint64_t key)
 {
 	size_t size = size_of(step);
 
@@ -338,7 +341,7 @@ static void by_size(struct block *b)
 		free_aligned_sized(ptr, alignment, asked);
 	else
 		free_sized(ptr, asked);
-	CHECK(errno == UNTOUCHED);
+	CHECK(errno_is(UNTOUCHED));
 }
 
 static void by_realloc(void *ptr)
@@ -370,7 +373,10 @@ static void resize(struct block *b, const struct step *step, uint64_t key)
 	block_verify(b);
 	ptr = resized(b, step, size);
 	if (ptr == NULL) {
-		CHECK(errno == ENOMEM ? may_fail(size, 0) : step->what % 4 == 1 && !node_exists(node_of(step)));
+		if (step->what % 4 == 1 && !node_exists(node_of(step)))
+			CHECK(errno_is(EINVAL));
+		else
+			CHECK(errno_is(ENOMEM) && may_fail(size, 0));
 		block_verify(b);
 		return;
 	}
@@ -379,7 +385,7 @@ static void resize(struct block *b, const struct step *step, uint64_t key)
 	if (kept.size > FULLY_FILLED)
 		kept.size = FULLY_FILLED;
 	block_verify(&kept);
-	CHECK(errno == UNTOUCHED);
+	CHECK(errno_is(UNTOUCHED));
 	*b = (struct block){.ptr = ptr, .asked = size};
 	shadow_check_new(b, key % 2 == 0);
 	if (b->size > 16 << 20)
@@ -390,11 +396,11 @@ static void resize(struct block *b, const struct step *step, uint64_t key)
 /* A product that does not fit changes nothing. */
 static void resize_beyond(struct block *b)
 {
-	CHECK(reallocarray(b->ptr, SIZE_MAX / 2, 3) == NULL && errno == ENOMEM);
+	CHECK(reallocarray(b->ptr, opaque_size(SIZE_MAX / 2 + 9), 2) == NULL && errno_is(ENOMEM));
 	block_verify(b);
 }
 
-static void use(struct block *b, const struct step *step, uint64_t key)
+void use(struct block *b, const struct step *step, uint64_t key)
 {
 	switch (step->what % 16) {
 	case 0:
@@ -422,240 +428,4 @@ static void use(struct block *b, const struct step *step, uint64_t key)
 	default:
 		released(b, free);
 	}
-}
-
-/* ---- many objects of one size ----------------------------------------------------------------------- */
-
-static uintptr_t mark_of(const struct link *link)
-{
-	return (uintptr_t)link * 0x9e3779b97f4a7c15u ^ 0x5bd1e995u;
-}
-
-static void chain_grow(struct chain *chain, const struct step *step)
-{
-	size_t size = 16 + (word(step) >> step->kind % 8) % 40000, count = 1 + step->where * (size_t)4;
-
-	if (size > 2048)
-		count = 1 + count / 16;
-	while (count-- > 0 && chain->count < LONGEST_CHAIN) {
-		struct link *link = malloc(size);
-
-		if (link == NULL) {
-			CHECK(errno == ENOMEM && may_fail(size, 0));
-			errno = UNTOUCHED;
-			return;
-		}
-		*link = (struct link){.next = chain->first, .mark = mark_of(link)};
-		chain->first = link;
-		chain->count++;
-	}
-	CHECK(errno == UNTOUCHED);
-}
-
-/* Frees one of `every`, up to `most`. */
-static void chain_cut(struct chain *chain, size_t every, size_t most)
-{
-	struct link **at = &chain->first, *link;
-
-	for (size_t i = 0; (link = *at) != NULL && most > 0; i++) {
-		CHECK(link->mark == mark_of(link));
-		if (i % every != 0) {
-			at = &link->next;
-			continue;
-		}
-		*at = link->next;
-		chain->count--;
-		most--;
-		free(link);
-	}
-	CHECK(errno == UNTOUCHED);
-}
-
-/* ---- hands, clocks, CPUs, questions ----------------------------------------------------------------- */
-
-static void exchange(struct block *b, struct block *gift)
-{
-	struct block kept;
-
-	pthread_mutex_lock(&gifts_lock);
-	kept = *b;
-	*b = *gift;
-	*gift = kept;
-	pthread_mutex_unlock(&gifts_lock);
-}
-
-static void move_to_cpu(unsigned n)
-{
-	static long cpus;
-	cpu_set_t one;
-
-	if (cpus == 0)
-		cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	CPU_ZERO(&one);
-	CPU_SET(n % (unsigned)cpus, &one);
-	sched_setaffinity(0, sizeof(one), &one);
-}
-
-/* A child finds its thread's blocks as they were, and can do everything. */
-static void have_child(const struct owner *me)
-{
-	pid_t child = fork();
-
-	CHECK(child >= 0);
-	if (child == 0) {
-		void *ptr;
-
-		alarm(20);
-		owner_verify(me);
-		for (size_t size = 1; size < 3 << 20; size *= 3) {
-			ptr = malloc(size);
-			CHECK(ptr != NULL || may_fail(size, 0));
-			free(realloc(ptr, size * 2));
-		}
-		near_trim(0);
-		_exit(0);
-	}
-	expect_clean_exit(child);
-}
-
-void owner_verify(const struct owner *me)
-{
-	for (unsigned i = 0; i < BLOCKS; i++) {
-		if (me->blocks[i].ptr != NULL)
-			block_verify(&me->blocks[i]);
-	}
-}
-
-static int visit(const struct near_range *range, void *argument)
-{
-	size_t *left = argument;
-
-	CHECK(range->bytes % 4096 == 0 && range->kind >= NEAR_RANGE_OBJECTS && range->kind <= NEAR_RANGE_METADATA);
-	free(malloc(range->bytes % 3000));
-	return --*left == 0;
-}
-
-static void ask(const struct owner *me, const struct step *step)
-{
-	static __thread char room[2 * sizeof(struct near_stats)];
-	static __thread size_t counts[1024];
-	size_t size = word(step) % sizeof(room), left = 1 + word(step) % 100;
-	const struct block *b = &me->blocks[step->where % BLOCKS];
-	uintptr_t anywhere = (uintptr_t)b->ptr + (word(step) << step->kind % 48);
-	int node = node_of(step);
-
-	switch (step->kind / 16 % 12) {
-	case 0:
-		CHECK(near_stats((void *)room, size) == (size == 0 ? -1 : 0));
-		break;
-	case 1:
-		(void)near_residence((void *)room, sizeof(struct near_residence));
-		break;
-	case 2:
-		(void)near_walk(visit, &left);
-		break;
-	case 3:
-		(void)near_node_stats(node, (void *)room, size);
-		break;
-	case 4:
-		(void)near_node_pair(node, (int)step->low % 4, (void *)room, size);
-		break;
-	case 5:
-		(void)near_node_sample(node, size, counts);
-		break;
-	case 6:
-		CHECK(near_node_resident((void *)anywhere, SIZE_MAX - anywhere + 2, counts) == -1 || anywhere < 2);
-		(void)near_node_resident(b->ptr, b->size, counts);
-		break;
-	case 7:
-		(void)near_node_of((void *)anywhere);
-		break;
-	case 8:
-		(void)near_owns((void *)anywhere);
-		break;
-	case 9:
-		(void)mallinfo2();
-		break;
-	case 10:
-		CHECK(mallopt(step->low % 2 ? M_TRIM_THRESHOLD : -(int)step->low, (int)word(step) << 8) == 1);
-		break;
-	default:
-		(void)near_good_size(size_of(step));
-	}
-	errno = UNTOUCHED;
-}
-
-/* ---- steps ------------------------------------------------------------------------------------------- */
-
-static void slow_step(struct owner *me, const struct step *step)
-{
-	if (me->slow++ >= SLOW_STEPS)
-		return;
-	if (step->low % 4 == 0)
-		have_child(me);
-	else
-		nap_ms(1 + step->low / 4 % 4);
-	errno = UNTOUCHED;
-}
-
-void step_run(struct owner *me, const struct step *step)
-{
-	struct block *b = &me->blocks[step->where % BLOCKS];
-	struct chain *chain = &me->chains[step->who / THREADS % CHAINS];
-	uint64_t key = (word(step) + 1) * 0x100000001b3u + step->where;
-
-	errno = UNTOUCHED;
-	switch (step->what / 16) {
-	case 0:
-		exchange(b, &gifts[step->low % GIFTS]);
-		break;
-	case 1:
-		move_to_cpu(step->low);
-		break;
-	case 2:
-		ask(me, step);
-		break;
-	case 3:
-		slow_step(me, step);
-		break;
-	case 4:
-		(void)(step->low % 2 ? near_trim(word(step) << 8) : (size_t)malloc_trim(word(step) << 8));
-		break;
-	case 5:
-		chain_grow(chain, step);
-		break;
-	case 6:
-		chain_cut(chain, 1 + step->low % 16, (size_t)step->high * 16);
-		break;
-	case 7:
-		owner_verify(me);
-		break;
-	default:
-		if (b->ptr == NULL)
-			take(b, step, key);
-		else
-			use(b, step, key);
-	}
-}
-
-static void blocks_empty(struct block *blocks, unsigned count)
-{
-	errno = UNTOUCHED;
-	for (unsigned i = 0; i < count; i++) {
-		if (blocks[i].ptr != NULL)
-			released(&blocks[i], free);
-	}
-}
-
-void owner_empty(struct owner *me)
-{
-	blocks_empty(me->blocks, BLOCKS);
-	for (unsigned i = 0; i < CHAINS; i++)
-		chain_cut(&me->chains[i], 1, LONGEST_CHAIN);
-	me->slow = 0;
-}
-
-void gifts_empty(void)
-{
-	blocks_empty(gifts, GIFTS);
 }

@@ -107,15 +107,16 @@ static uint64_t owned(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static bool started;
+	static uint64_t before;
 	size_t count = size < HEADER ? 0 : (size - HEADER) / sizeof(struct step);
-	uint64_t before;
 
-	if (!started)
+	if (!started) {
 		start();
-	started = true;
+		before = owned();
+		started = true;
+	}
 	if (count == 0 || count > STEPS_MOST)
 		return -1;
-	before = owned();
 	steps = (const struct step *)(data + HEADER);
 	if (data[0] & AT_ONCE)
 		run_at_once(count);
