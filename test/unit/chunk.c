@@ -4,7 +4,7 @@
 #include "heap/retain.h"
 #include "heap_check.h"
 #include "os/os.h"
-#include "unit.h"
+#include "refuse.h"
 
 enum { RUNS = 400 };
 
@@ -295,4 +295,66 @@ Test(region, chunks_are_carved_from_the_bottom)
 	for (int i = 0; i < 32; i++)
 		cr_assert_not_null(unit_carve(0));
 	cr_assert_eq(heap->reserved, 256 * MIB, "regions grow geometrically");
+}
+
+/* ---- unmapping that cannot be ------------------------------------------------------------------------ */
+
+enum { CHUNKS_OF_TWO_REGIONS = 34 };
+
+static void use_two_regions(void)
+{
+	bool zeroed;
+
+	for (unsigned i = 0; i < CHUNKS_OF_TWO_REGIONS; i++) {
+		take_run(i, CHUNK_PAGES, 1, &zeroed);
+		cr_assert(zeroed);
+		memset((void *)runs[i]->start, 0x77, CHUNK_BYTES);
+	}
+	for (unsigned i = 0; i < CHUNKS_OF_TWO_REGIONS; i++)
+		give_run(i);
+}
+
+/* Both regions are there, without their memory, and serve again. */
+static void expect_two_regions(void)
+{
+	struct chunk_heap *heap = &near__heap[0]->chunks;
+	size_t reserved = heap->reserved;
+
+	cr_assert_null(heap_wrong(0, true));
+	cr_assert_eq(reserved, 128 * MIB);
+	near__chunk_purge(0, 0, SIZE_MAX, true);
+	for (unsigned i = 0; i < CHUNKS_OF_TWO_REGIONS; i++) {
+		bool zeroed;
+
+		take_run(i, CHUNK_PAGES, 1, &zeroed);
+		cr_assert(zeroed);
+		cr_assert_eq(*(char *)runs[i]->start, 0);
+	}
+	cr_assert_eq(heap->reserved, reserved);
+	cr_assert_null(heap_wrong(0, true));
+}
+
+Test(region, refused_by_the_kernel_it_stays)
+{
+	use_two_regions();
+	refuse_munmap_of(64 * MIB);
+	cr_assert_eq(near__region_release(0, 0, true), 0);
+	expect_two_regions();
+}
+
+Test(region, stays_while_somebody_walks)
+{
+	use_two_regions();
+	near__walk_begin();
+	cr_assert_eq(near__region_release(0, 0, false), 0);
+	expect_two_regions();
+	near__walk_end();
+}
+
+Test(region, refused_by_the_kernel_a_chunk_stays)
+{
+	use_two_regions();
+	refuse_munmap_of(CHUNK_BYTES);
+	near__chunk_release(0);
+	expect_two_regions();
 }
