@@ -38,7 +38,10 @@ NEAR_EXPORT const char *near_version(void);
  */
 NEAR_EXPORT size_t near_usable_size(const void *ptr) NEAR_NO_ACCESS;
 
-/* The usable size that malloc(size) would give, or more if it is beyond 1 MiB; 0 when no such block can exist. */
+/*
+ * The usable size that malloc(size) would give, which may give more beyond 1 MiB or when memory is short; 0 when no such
+ * block can exist.
+ */
 NEAR_EXPORT size_t near_good_size(size_t size);
 
 struct near_sized {

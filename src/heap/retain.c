@@ -104,7 +104,7 @@ void near__heap_sample(unsigned node)
 		used += used_pages(chunk);
 		dirty += load_relaxed(&chunk->dirty_free);
 	}
-	heap->sampled = i;
+	store_relaxed(&heap->sampled, i);
 	store_relaxed(&heap->samples, (uint32_t)size_min(heap->samples + 1, SAMPLE_DOUBLES));
 	learn(&heap->used_density, used_resident, used);
 	learn(&heap->free_density, dirty_resident, dirty);
@@ -112,7 +112,7 @@ void near__heap_sample(unsigned node)
 
 size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes, size_t block)
 {
-	bool dense = heap->sampled && load_relaxed(&heap->used_density) > GRID_DENSITY;
+	bool dense = load_relaxed(&heap->sampled) && load_relaxed(&heap->used_density) > GRID_DENSITY;
 
 	return bytes < GRID_RUN || block < GRID_BLOCK || dense ? 1 : GRID_PAGES * MAP_PAGE;
 }

@@ -5,7 +5,7 @@
 # ./dev says what it can do, and without root names the packages that it cannot install.
 . "$NEAR_SRC/test/lib.sh"
 
-for verb in setup demo run test model lib bench clean; do
+for verb in setup demo run test bench lab fuzz soak model trace inject lib clean; do
 	check "dev: $verb is explained" grep -qE "^\./dev $verb .*  [A-Za-z]" <("$NEAR_SRC/dev")
 done
 check "dev: an unknown verb is refused" [ "$("$NEAR_SRC/dev" nonsense >/dev/null 2>&1; echo $?)" = 2 ]

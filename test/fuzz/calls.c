@@ -423,7 +423,9 @@ void use(struct block *b, const struct step *step, uint64_t key)
 	case 7:
 	case 8:
 	case 9:
-		resize(b, step, key);
+		/* Another node's is a copy, and of gigabytes too many. */
+		if (step->what % 4 != 1 || b->asked < PLAUSIBLE / 64)
+			resize(b, step, key);
 		break;
 	default:
 		released(b, free);
