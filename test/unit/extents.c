@@ -426,9 +426,9 @@ Test(extents, too_large_to_be_kept_and_refused)
 /* A mutex of liburcu's may be taken for ever there. */
 Test(extents, walkers_of_a_forked_child_leave_liburcu_alone)
 {
-	bool entered = near__walk_begin();
+	bool known = near__walk_begin();
 
-	near__walk_end(entered);
+	near__walk_end(known);
 	near__walk_after_fork();
 	cr_assert_not(near__walk_begin());
 	cr_assert_not(near__walk_left());
@@ -439,11 +439,11 @@ Test(extents, walkers_of_a_forked_child_leave_liburcu_alone)
 Test(extents, stay_mapped_while_somebody_walks)
 {
 	char *block = alloc(10 * MIB, 16), *large, *moved;
-	bool entered;
+	bool known;
 
 	near__conf.extent_cache = 16 * MIB;
 	large = alloc(20 * MIB, 16);
-	entered = near__walk_begin();
+	known = near__walk_begin();
 	cr_assert(release(block));
 	cr_assert_eq(near__extent_trim(0, 0, false), 0);
 	expect_extent(block, 10 * MIB);
@@ -456,7 +456,7 @@ Test(extents, stay_mapped_while_somebody_walks)
 	cr_assert_null(resize(moved, 30 * MIB));
 	cr_assert_eq(moved[0], 0x77);
 	cr_assert_eq(span_of(moved)->state, SPAN_MAPPED);
-	near__walk_end(entered);
+	near__walk_end(known);
 	cr_assert_eq(near__extent_trim(0, 0, false), 30 * MIB);
 	expect_right();
 }

@@ -5,6 +5,7 @@
 #include "heap_check.h"
 #include "machine.h"
 #include "malloc/malloc.h"
+#include "refuse.h"
 #include "watch/nodes.h"
 
 static struct cpu_table *table; /* of the CPU of node 0 */
@@ -275,4 +276,13 @@ TEST_IN_BOTH_MODES(idle, one_node_is_no_exception)
 	cr_assert_eq(near__heap[0]->object_bytes, 0);
 	cr_assert_eq(table->counts.flushes_remote, 0);
 	cr_assert_null(heap_wrong(0, true));
+}
+
+Test(idle, nobody_looks_where_no_thread_can_be_had)
+{
+	unit_mode(NEAR_MODE_RSEQ);
+	refuse_call(SYS_clone3);
+	near__janitor_start();
+	cr_assert_not(near__janitor_runs());
+	cr_assert_not(near__heap_decays, "then slow paths give back at once");
 }
