@@ -3,6 +3,7 @@
 /* cache/drain: bins that nobody used from one look to the next are emptied into the spans of their nodes. */
 #include "base/conf.h"
 #include "heap_check.h"
+#include "keep/keep.h"
 #include "machine.h"
 #include "malloc/malloc.h"
 #include "refuse.h"
