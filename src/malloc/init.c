@@ -18,6 +18,7 @@
 #include "base/format.h"
 #include "heap/extent.h"
 #include "keep/keep.h"
+#include "keep/limits.h"
 #include "keep/trim.h"
 #include "malloc/fast.h"
 #include "os/os.h"
