@@ -144,7 +144,7 @@ run_group() {
 	done
 }
 
-# Quick ones first.
+# Quick ones first; test/common is what they share.
 all_groups() {
 	local group order="unit api misuse build bench env stress programs"
 	for group in $order; do
@@ -152,7 +152,7 @@ all_groups() {
 	done
 	for group in "$NEAR_SRC"/test/*/; do
 		group=$(basename "$group")
-		[[ " $order " == *" $group "* ]] || echo "$group"
+		[[ " $order common " == *" $group "* ]] || echo "$group"
 	done
 }
 

@@ -40,6 +40,12 @@ size_t near__pagemap_sparse(void)
 	return load_relaxed(&leaves) * (leaf_bytes() - size_min(leaf_bytes(), TOUCHED_PAGES * near__os_page_size));
 }
 
+static void note_leaf(struct leaf *leaf)
+{
+	near__arena_note(leaf, leaf_bytes());
+	fetch_add_relaxed(&leaves, 1u);
+}
+
 static bool cover_one(intptr_t *entry)
 {
 	intptr_t none = 0;
@@ -60,8 +66,7 @@ static bool cover_one(intptr_t *entry)
 		near__os_discard_guarded(leaf, bytes);
 		return true;
 	}
-	near__arena_note(leaf, bytes);
-	fetch_add_relaxed(&leaves, 1u);
+	note_leaf(leaf);
 	return true;
 }
 

@@ -56,7 +56,9 @@ static inline void expect_sound(void)
 {
 	int (*check)(void) = (int (*)(void))dlsym(RTLD_DEFAULT, "near_check");
 
-	CHECK(!check || check() == 0);
+	int wrong = check ? check() : 0;
+
+	CHECK(!wrong || (wrong < 0 && errno == ENOMEM)); /* it needs memory itself */
 }
 
 static inline void account_open(void)
