@@ -105,7 +105,7 @@ wasteful() {
 	# shellcheck disable=SC2046
 	$CC $(sed -nE 's/^(CFLAGS|NEAR_CFLAGS) = //p' "$NEAR_BUILD/Makefile") -fPIC -include "$NEAR_BUILD/config.h" \
 		-I"$NEAR_SRC/src" -I"$NEAR_SRC/include" -c wasteful.c || return
-	mapfile -t objects < <(find "$NEAR_BUILD/src" -path '*/.libs/*.o' ! -name "*$object")
+	mapfile -t objects < <(find "$NEAR_BUILD/src" -path '*/.libs/*.o' ! -name "$object")
 	$CC -shared -pthread -Wl,-Bsymbolic-functions wasteful.o "${objects[@]}" -o wasteful.so
 }
 
