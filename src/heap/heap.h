@@ -259,4 +259,22 @@ extern uint64_t near__heap_lost;
 /* This is the child of a fork, to which is lost what other threads had in their hands. */
 extern bool near__heap_forked;
 
+/*
+ * A record that is nobody's, as a whole. It says that it is not in use before and after; others may look at that meanwhile.
+ */
+ALWAYS_INLINE void span_renew(struct span *span, struct span as)
+{
+	*span = as;
+}
+
+ALWAYS_INLINE void chunk_renew(struct chunk *chunk, struct chunk as)
+{
+	*chunk = as;
+}
+
+ALWAYS_INLINE void region_renew(struct region *region, struct region as)
+{
+	*region = as;
+}
+
 #endif
