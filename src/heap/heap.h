@@ -262,19 +262,19 @@ extern bool near__heap_forked;
 /*
  * A record that is nobody's, as a whole. It says that it is not in use before and after; others may look at that meanwhile.
  */
-ALWAYS_INLINE void span_renew(struct span *span, struct span as)
+ALWAYS_INLINE void span_renew(struct span *span, const struct span *as)
 {
-	*span = as;
+	*span = *as;
 }
 
-ALWAYS_INLINE void chunk_renew(struct chunk *chunk, struct chunk as)
+ALWAYS_INLINE void chunk_renew(struct chunk *chunk, const struct chunk *as)
 {
-	*chunk = as;
+	*chunk = *as;
 }
 
-ALWAYS_INLINE void region_renew(struct region *region, struct region as)
+ALWAYS_INLINE void region_renew(struct region *region, const struct region *as)
 {
-	*region = as;
+	*region = *as;
 }
 
 #endif

@@ -48,7 +48,7 @@ run() {
 	[ "$2" = rseq ] || conf=rseq:off
 	said=$(NEARMALLOC_CONF=$conf STRESS_MODE=$2 timeout -s KILL "$3" "${5:-./intact}" "$1" "$4" 2>&1)
 	status=$?
-	said=$(tail -n 1 <<<"$said")
+	[ "$status" -eq 0 ] && said=$(tail -n 1 <<<"$said") || said=$(tail -n 3 <<<"$said" | tr '\n' ' ') # a child's reason, too
 	[ "$status" -ne 137 ] || said="it hangs"
 }
 
