@@ -208,10 +208,7 @@ static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 		return 0;
 	struct chunk *chunk = chunk_at(index);
 
-	chunk_renew(chunk, &(struct chunk){.node = (uint16_t)node,
-					   .free = CHUNK_PAGES,
-					   .longest = CHUNK_PAGES,
-					   .on_grid = CHUNK_PAGES});
+	chunk_renew(chunk, node);
 	if (!near__region_carve(heap, node, index)) {
 		near__pool_give(&near__chunks, index);
 		return 0;

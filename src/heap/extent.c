@@ -122,8 +122,7 @@ static uint32_t cut(struct span *span, size_t bytes)
 
 	if (!rest)
 		return 0;
-	span_renew(span_at(rest),
-		   &(struct span){.start = span->start + bytes, .bytes = span->bytes - bytes, .node = span->node});
+	span_renew(span_at(rest), span->start + bytes, span->bytes - bytes, 0, span->node);
 	span->bytes = bytes; /* before the other's state: a forked child loses the memory rather than has it twice */
 	compiler_barrier();
 	store_release(&span_at(rest)->state, (uint32_t)SPAN_HELD);

@@ -262,19 +262,20 @@ extern bool near__heap_forked;
 /*
  * A record that is nobody's, as a whole. It says that it is not in use before and after; others may look at that meanwhile.
  */
-ALWAYS_INLINE void span_renew(struct span *span, const struct span *as)
+ALWAYS_INLINE void span_renew(struct span *span, uintptr_t start, size_t bytes, unsigned class, unsigned node)
 {
-	*span = *as;
+	*span = (struct span){.start = start, .bytes = bytes, .class = (uint16_t) class, .node = (uint16_t)node};
 }
 
-ALWAYS_INLINE void chunk_renew(struct chunk *chunk, const struct chunk *as)
+ALWAYS_INLINE void chunk_renew(struct chunk *chunk, unsigned node)
 {
-	*chunk = *as;
+	*chunk = (struct chunk){
+		.node = (uint16_t)node, .free = CHUNK_PAGES, .longest = CHUNK_PAGES, .on_grid = CHUNK_PAGES};
 }
 
-ALWAYS_INLINE void region_renew(struct region *region, const struct region *as)
+ALWAYS_INLINE void region_renew(struct region *region, uintptr_t base, size_t bytes, uint32_t next, unsigned node)
 {
-	*region = *as;
+	*region = (struct region){.base = base, .bytes = bytes, .next = next, .node = (uint16_t)node};
 }
 
 #endif

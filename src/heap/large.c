@@ -82,7 +82,7 @@ void *near__large_alloc(size_t size, size_t align, unsigned node, bool *zeroed)
 
 	struct span *span = span_at(index);
 
-	span_renew(span, &(struct span){.bytes = bytes, .node = (uint16_t)node});
+	span_renew(span, 0, bytes, 0, node);
 	if (bytes <= RUN_LARGEST && align <= RUN_LARGEST && near__chunk_take(span, align, SPAN_RUN, zeroed))
 		return publish(span, index);
 	*zeroed = true;

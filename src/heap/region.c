@@ -50,9 +50,7 @@ static uint32_t reserve(struct chunk_heap *heap, unsigned node)
 	}
 	near__os_huge(base, bytes, near__conf.thp == CONF_THP_ALWAYS);
 	near__numa_bind(base, bytes, node);
-	region_renew(region_at(index),
-		     &(struct region){
-			     .base = (uintptr_t)base, .bytes = bytes, .next = heap->regions, .node = (uint16_t)node});
+	region_renew(region_at(index), (uintptr_t)base, bytes, heap->regions, node);
 	store_release(&region_at(index)->in_use, (uint8_t)true);
 	heap->reserved += bytes;
 	heap->regions = index;

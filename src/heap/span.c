@@ -140,9 +140,7 @@ static uint32_t make_span(unsigned node, unsigned class)
 
 	struct span *span = span_at(index);
 
-	span_renew(span, &(struct span){.class = (uint16_t) class,
-					.node = (uint16_t)node,
-					.bytes = (size_t)info->pages * MAP_PAGE});
+	span_renew(span, 0, (size_t)info->pages * MAP_PAGE, class, node);
 	if (!near__chunk_take(span, (size_t)info->align * MAP_PAGE, SPAN_HELD, &zeroed)) {
 		near__pool_give(&near__spans, index);
 		return 0;
