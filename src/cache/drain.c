@@ -201,7 +201,7 @@ void near__cache_after_fork(void)
 			continue;
 		if (lock_inherit(&table->lock)) /* nothing to mend: each step on a bin ends in one store */
 			lock_release(&table->lock);
-		if (!draining && near__mode == NEAR_MODE_RSEQ)
+		if (!draining)
 			near__table_publish(table);
 	}
 	if (inherited)

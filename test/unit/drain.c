@@ -142,8 +142,7 @@ Test(drain, a_refused_fence_leaves_the_table_untouched)
 TEST_IN_BOTH_MODES(drain, the_child_of_a_fork_gets_its_tables_back)
 {
 	fill_bins();
-	if (near__mode == NEAR_MODE_RSEQ)
-		CPU_BASE[table->cpu] = LOCAL_BASE[table->cpu] = near__stub->bins;
+	CPU_BASE[table->cpu] = LOCAL_BASE[table->cpu] = near__stub->bins;
 	near__drain_lock.word = STRANGER;
 	table->lock.word = STRANGER;
 	near__cache_after_fork();
