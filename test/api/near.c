@@ -138,20 +138,21 @@ Test(near_owns, aligned_and_large_blocks)
 	cr_expect_not(near_owns(q));
 }
 
+/* Less than the allowance, or the janitor may be quicker. */
 Test(near_trim, returns_what_it_gave_back)
 {
-	static void *p[20000];
+	static void *p[7000];
 	long peak;
 
-	for (int i = 0; i < 20000; i++) {
+	for (int i = 0; i < 7000; i++) {
 		p[i] = malloc(4096);
 		memset(p[i], 1, 4096);
 	}
 	peak = rss_kib();
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 7000; i++)
 		free(p[i]);
-	cr_expect_geq(near_trim(0), 20000u * 4096u / 2);
-	cr_expect_lt(rss_kib(), peak - 40000);
+	cr_expect_geq(near_trim(0), 7000u * 4096u * 3 / 4);
+	cr_expect_lt(rss_kib(), peak - 20000);
 	cr_expect_leq(near_trim(0), MIB);
 }
 
