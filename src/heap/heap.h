@@ -64,6 +64,7 @@ struct span {
 	uint8_t listed;	 /* on its span list: neither full nor in somebody's hands */
 	uint8_t age;	 /* looks since an object came or went; SPAN_PURGED: its free pages were given back since */
 	uint8_t purging; /* its free pages are being given back: unlisted, it takes objects back and hands none out */
+	uint8_t hollow;	 /* pages of it were given back, and nothing was handed out since */
 	uint64_t free[SPAN_WORDS] ALIGNED(CACHE_LINE);
 };
 
@@ -169,6 +170,8 @@ struct heap {
 	size_t object_bytes;		       /* and of the objects that the program or caches have; */
 	size_t object_high;		       /* the most since caches were emptied for want of them; lossy */
 	size_t freed_since, sparse_wait;       /* bytes freed since then; how many there should be until the next time; lossy */
+	size_t hollow;			       /* holes in spans that stay when the heap grows: their free pages were given back; lossy */
+	struct regret hollow_regret;
 	unsigned sources;
 	struct source *source; /* by distance, itself first */
 };

@@ -216,7 +216,7 @@ static bool lend_span(struct span *span, uint32_t index, unsigned node, unsigned
 	return found;
 }
 
-static void take_span_back(struct span *span, uint32_t index)
+static void take_span_back(struct span *span, uint32_t index, bool purged)
 {
 	struct span_list *list = &near__heap[span->node]->spans[span->class];
 
@@ -225,6 +225,7 @@ static void take_span_back(struct span *span, uint32_t index)
 	span->purging = false;
 	near__span_relink(list, span, index);
 	span->age = SPAN_PURGED;
+	span->hollow |= purged;
 	compiler_barrier();
 	near__purging_span = 0;
 	lock_release(&list->lock);
@@ -242,7 +243,7 @@ static size_t purge_span(struct span *span, uint32_t index, unsigned node, unsig
 	bytes = purge_view(&view);
 	if (bytes && span->chunk)
 		near__heap_split_huge(pool_record(&near__chunks, span->chunk));
-	take_span_back(span, index);
+	take_span_back(span, index, bytes);
 	return bytes;
 }
 
@@ -259,7 +260,16 @@ static bool may_purge_spans(void)
 	return !near__topology.strict && near__purge_may_wait();
 }
 
-size_t near__span_purge(unsigned node, unsigned age)
+/* Of those that were handed out; a hint. */
+static size_t free_bytes(const struct span *span)
+{
+	unsigned used = load_relaxed(&span->used), fresh = load_relaxed(&span->fresh);
+
+	return fresh > used ? (size_t)(fresh - used) * near__class[load_relaxed(&span->class)].bytes : 0;
+}
+
+/* Of all spans of the node that are old enough and have so many free bytes. */
+static size_t purge_spans(unsigned node, unsigned age, size_t least)
 {
 	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
 	size_t bytes = 0;
@@ -267,10 +277,20 @@ size_t near__span_purge(unsigned node, unsigned age)
 	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = objects_at(i);
 
-		if (span && span->node == node)
+		if (span && span->node == node && free_bytes(span) >= least)
 			bytes += purge_span(span, i, node, age);
 	}
 	return bytes;
+}
+
+size_t near__span_purge(unsigned node, unsigned age)
+{
+	return purge_spans(node, age, 0);
+}
+
+size_t near__span_squeeze(unsigned node)
+{
+	return purge_spans(node, 0, MAP_PAGE);
 }
 
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left)

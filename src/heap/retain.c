@@ -33,6 +33,8 @@ enum {
 	FUTILE_SHARE = 8,	/* if not one part in this many went when caches were emptied, */
 	WAIT_LEAST = 256 << 10, /* they are not emptied until so much more was freed, twice as much each time */
 	WAIT_MOST = 64 << 20,
+	HOLLOW_LEAST = 2 << 20, /* holes in spans that are worth looking at when the heap grows, */
+	HOLLOW_SHARE = 16,	/* and if they are this part of what spans have */
 	STUCK_LEAST = 4 << 20, /* what the kernel would not take is tried again when there is so much more, */
 	STUCK_SHARE = 4,       /* or this part of it */
 };
@@ -240,6 +242,31 @@ void near__heap_note_emptied(unsigned node, size_t holes_before)
 	store_relaxed(&heap->sparse_wait, futile ? size_min(size_max(wait * 2, WAIT_LEAST), WAIT_MOST) : WAIT_LEAST);
 	store_relaxed(&heap->freed_since, 0);
 	store_relaxed(&heap->object_high, load_relaxed(&heap->object_bytes));
+}
+
+bool near__heap_is_hollow(unsigned node)
+{
+	struct heap *heap = near__heap[node];
+	size_t holes = near__heap_holes(node), hollow = load_relaxed(&heap->hollow);
+
+	if (holes < hollow)
+		store_relaxed(&heap->hollow, holes);
+	return holes > hollow + load_relaxed(&heap->hollow_regret.regretted) +
+			       size_max(HOLLOW_LEAST, load_relaxed(&heap->span_bytes) / HOLLOW_SHARE);
+}
+
+void near__heap_note_grown(unsigned node)
+{
+	if (unlikely(near__heap_is_hollow(node)))
+		wish(HEAP_HOLLOW);
+}
+
+void near__heap_note_hollow(unsigned node, size_t bytes)
+{
+	struct heap *heap = near__heap[node];
+
+	store_relaxed(&heap->hollow, near__heap_holes(node));
+	near__regret_given(&heap->hollow_regret, bytes);
 }
 
 /* ---- huge pages --------------------------------------------------------------------------------------- */

@@ -10,7 +10,8 @@ enum heap_wish {
 	HEAP_TOO_MUCH = 1,  /* more is retained than the allowance */
 	HEAP_SPARSE = 2,    /* spans are mostly holes: perhaps because of what caches hold */
 	HEAP_UNSAMPLED = 4, /* it is time to ask what of it is resident */
-	HEAP_TOLD = 8,	    /* the janitor was woken for these */
+	HEAP_HOLLOW = 8,    /* the heap grows, and spans have holes that could have served */
+	HEAP_TOLD = 16,	    /* the janitor was woken for these */
 };
 
 /* Bits of enum heap_wish that some node has; whoever acts on one clears it first. */
@@ -24,6 +25,13 @@ void near__heap_note_objects(unsigned node, size_t freed);
 /* Bytes of spans that no object has; caches hold nothing of a node any more, of which spans had so many before. */
 size_t near__heap_holes(unsigned node);
 void near__heap_note_emptied(unsigned node, size_t holes_before);
+
+/* The node's heap makes pages resident. */
+void near__heap_note_grown(unsigned node);
+/* Whether spans have so many more holes than when their pages were given back last that it is worth doing again. */
+bool near__heap_is_hollow(unsigned node);
+/* That was done, and gave so much. */
+void near__heap_note_hollow(unsigned node, size_t bytes);
 
 /* Bytes of chunks that are not free. */
 size_t near__heap_in_use(const struct chunk_heap *heap);

@@ -6,6 +6,7 @@
  * The bitmap is written under the list's lock only; a set bit is a free object, so a bit already set is a double
  * free. Objects come in address order from the fullest spans, so that the others drain.
  */
+#include "base/conf.h"
 #include "heap/purge.h"
 #include "heap/retain.h"
 #include "os/os.h"
@@ -103,6 +104,10 @@ static unsigned take_from(struct span *span, void **top, unsigned want)
 	for (; got < want && span->fresh < class->objects; got++)
 		*top-- = (void *)(span->start + (size_t)span->fresh++ * class->bytes);
 	span->used = (uint16_t)(span->used + got);
+	if (unlikely(span->hollow)) {
+		near__regret_taken(&near__heap[span->node]->hollow_regret, (size_t)got * class->bytes, near__conf.retain_max);
+		span->hollow = false;
+	}
 	store_relaxed(&span->age, (uint8_t)0);
 	near_invariant(is_sound(span));
 	return got;

@@ -240,12 +240,21 @@ static void reduce(unsigned node, bool unsampled, bool wait)
 		near__chunk_purge(node, most, KEEP_ALL, true);
 }
 
+/* What grows elsewhere takes the place of free pages inside spans, whoever used them last. */
+static void fill_hollow(unsigned node)
+{
+	if (near__heap_is_hollow(node))
+		near__heap_note_hollow(node, near__span_squeeze(node));
+}
+
 void near__keep_fulfil(bool janitor)
 {
 	uint32_t wishes = load_relaxed(&near__heap_wishes) ? exchange_acq_rel(&near__heap_wishes, 0u) : 0;
 
 	if (wishes & HEAP_SPARSE && !janitor && near__mode != NEAR_MODE_EARLY)
 		empty_caches(much_is_cached());
+	for (unsigned node = 0; node < near__nodes && wishes & HEAP_HOLLOW; node++)
+		fill_hollow(node);
 	for (unsigned node = 0; node < near__nodes && wishes; node++)
 		reduce(node, wishes & HEAP_UNSAMPLED, janitor);
 }

@@ -249,6 +249,41 @@ static void alone(void)
 	expect_growth("all freed by one thread", before, 6 * KIB);
 }
 
+/* Free pages lie between objects of other sizes; no time passes in which they would go by themselves. */
+static void grow_into_holes(void)
+{
+	enum { OTHERS = 8000, SIZE = 8000 };
+	void **others = table(OTHERS * sizeof(*others));
+	long before;
+
+	for (size_t i = 1; i < 20; i++)
+		free_from(i, MANY, 20);
+	before = rss();
+	for (size_t i = 0; i < OTHERS; i++) {
+		others[i] = malloc(SIZE);
+		CHECK(others[i] != NULL);
+		memset(others[i], 1, SIZE);
+	}
+	for (unsigned ms = 0; ms < PATIENCE_MS && rss() > before + 16 * KIB; ms += 100)
+		nap_ms(100);
+	expect_growth("objects of another size where others were", before, 16 * KIB);
+	expect_contents();
+}
+
+static void regrown(void)
+{
+	objects = table(MANY * sizeof(*objects));
+	run_thread(fill_all);
+	grow_into_holes();
+}
+
+static void regrown_alone(void)
+{
+	objects = table(MANY * sizeof(*objects));
+	fill_all(NULL);
+	grow_into_holes();
+}
+
 /* ---- producers and consumers ------------------------------------------------------------------------ */
 
 enum { RING = 4096 };
@@ -497,7 +532,8 @@ static const struct test_case cases[] = {
 	{"survivors", survivors},   {"scattered", scattered},	      {"alone", alone},
 	{"imbalance", imbalance},   {"hard", hard},		      {"callback", callback},
 	{"soft", soft},		    {"pool", pool},		      {"storm", storm},
-	{"walkers", walkers},	    {"apart", apart},
+	{"walkers", walkers},	    {"apart", apart},		      {"regrown", regrown},
+	{"regrown_alone", regrown_alone},
 };
 
 int main(int argc, char **argv)

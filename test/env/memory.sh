@@ -40,6 +40,9 @@ memory() {
 	for what in idle survivors scattered; do
 		CONF=decay_ms:2000 try "memory: $what" 60 "$BIN/memory" $what
 	done
+	for what in regrown regrown_alone; do
+		CONF=decay_ms:1000000,cache_ttl:1000000 try "memory: $what" 60 "$BIN/memory" $what
+	done
 	CONF=decay_ms:50 try "memory: walkers" 60 "$BIN/memory" walkers
 	CONF=limit_hard:64M try "memory: hard limit" 60 "$BIN/memory" hard
 	CONF=limit_hard:8M try "memory: far apart" 60 "$BIN/memory" apart

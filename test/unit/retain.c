@@ -397,6 +397,51 @@ Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
 	cr_assert(!wishes(HEAP_SPARSE), "idle bins go home by themselves");
 }
 
+Test(retain, hollow_is_when_it_grows_beside_new_holes)
+{
+	struct heap *heap = near__heap[0];
+
+	heap->span_bytes = 20 * MIB;
+	heap->object_bytes = 18 * MIB;
+	near__heap_note_grown(0);
+	cr_assert(!wishes(HEAP_HOLLOW), "few");
+	heap->object_bytes--;
+	near__heap_note_grown(0);
+	cr_assert(wishes(HEAP_HOLLOW));
+	heap->span_bytes = 64 * MIB;
+	heap->object_bytes = 60 * MIB;
+	cr_assert(!near__heap_is_hollow(0), "a small part");
+	heap->object_bytes--;
+	cr_assert(near__heap_is_hollow(0));
+
+	near__heap_note_hollow(0, 4 * MIB);
+	cr_assert(!near__heap_is_hollow(0), "that was done");
+	heap->object_bytes = 56 * MIB - 1;
+	cr_assert(!near__heap_is_hollow(0));
+	heap->object_bytes--;
+	cr_assert(near__heap_is_hollow(0), "as many again");
+	heap->object_bytes = 63 * MIB;
+	cr_assert(!near__heap_is_hollow(0), "filled");
+	heap->object_bytes = 59 * MIB - 1;
+	cr_assert(near__heap_is_hollow(0));
+}
+
+/* Pages that were given back for nothing may stay the next time. */
+Test(retain, hollow_less_when_it_was_regretted)
+{
+	struct heap *heap = near__heap[0];
+
+	heap->span_bytes = 64 * MIB;
+	near__heap_note_hollow(0, 8 * MIB);
+	near__regret_taken(&heap->hollow_regret, 3 * MIB, 32 * MIB);
+	heap->object_bytes = 64 * MIB;
+	cr_assert(!near__heap_is_hollow(0));
+	heap->object_bytes = 57 * MIB;
+	cr_assert(!near__heap_is_hollow(0));
+	heap->object_bytes--;
+	cr_assert(near__heap_is_hollow(0));
+}
+
 /* When to empty caches gave nothing back, twice as much must be freed before the next time. */
 Test(retain, what_was_futile_is_not_tried_again_soon)
 {
