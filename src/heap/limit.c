@@ -14,6 +14,7 @@ enum { SLACK_SHARE = 16, SLACK_LEAST = 1 << 20 };
 static size_t mapped;
 static size_t soft_at; /* where the soft limit strikes next: beyond limit_soft when so much is in use; 0: nowhere */
 static int reached;
+static uint32_t waivers; /* threads that the soft limit does not hold up now */
 
 void near__limit_note_mapped(size_t bytes, bool more)
 {
@@ -50,7 +51,7 @@ bool near__limit_allows(size_t bytes)
 		return refuse(NEAR_LIMIT_HARD);
 	if (soft && footprint < soft)
 		store_relaxed(&soft_at, soft);
-	if (soft && footprint >= size_max(load_relaxed(&soft_at), soft))
+	if (soft && footprint >= size_max(load_relaxed(&soft_at), soft) && !load_relaxed(&waivers))
 		return refuse(NEAR_LIMIT_SOFT);
 	return true;
 }
@@ -65,8 +66,22 @@ void near__limit_relax(size_t wanted)
 
 bool near__limit_waive(void)
 {
+	if (!load_relaxed(&near__conf.limit_soft))
+		return false;
+	fetch_add_relaxed(&waivers, 1u);
 	store_relaxed(&soft_at, SIZE_MAX);
-	return load_relaxed(&near__conf.limit_soft) != 0;
+	return true;
+}
+
+void near__limit_heed(void)
+{
+	if (load_relaxed(&waivers)) /* the child of a fork in a signal handler counts anew */
+		fetch_sub_relaxed(&waivers, 1u);
+}
+
+void near__limit_after_fork(void)
+{
+	store_relaxed(&waivers, 0u);
 }
 
 bool near__limit_any(void)

@@ -20,8 +20,14 @@ bool near__limit_allows(size_t bytes);
 bool near__limit_any(void);
 /* All that could be given back was, for somebody who wants so much. */
 void near__limit_relax(size_t wanted);
-/* Others had what near__limit_relax allowed: nobody is asked again before less than limit_soft is in use. False: there is none. */
+/*
+ * Others had what near__limit_relax allowed: until near__limit_heed the soft limit refuses nobody, and then nobody again before
+ * less than limit_soft was in use. False: there is none, nor anything to heed.
+ */
 bool near__limit_waive(void);
+void near__limit_heed(void);
+/* In the child: those who had waived it did not come along. */
+void near__limit_after_fork(void);
 /* NEAR_LIMIT_SOFT or NEAR_LIMIT_HARD if the last question was answered by false, else 0. */
 int near__limit_reached(void);
 void near__limit_soft(size_t bytes);

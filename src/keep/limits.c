@@ -69,6 +69,7 @@ void near__limits_callback(limit_callback *callback, void *argument)
 void near__limits_after_fork(void)
 {
 	__atomic_clear(&telling, __ATOMIC_RELEASE);
+	near__limit_after_fork();
 }
 
 void near__limits_tell(size_t wanted)

@@ -150,8 +150,10 @@ void *near__alloc(struct request r, bool *zeroed)
 	if (!near__trim_for(r.size))
 		return near__enomem();
 	block = alloc(&r, zeroed);
-	if (!block && near__limit_waive())
+	if (!block && near__limit_waive()) {
 		block = alloc(&r, zeroed);
+		near__limit_heed();
+	}
 	return block ? block : near__enomem();
 }
 

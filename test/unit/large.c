@@ -144,6 +144,10 @@ Test(large, a_soft_limit_refuses_nobody_for_good)
 	cr_assert_not(near__limit_allows(100 * MIB));
 	cr_assert(near__limit_waive());
 	cr_assert(near__limit_allows(100 * MIB));
+	near__limit_relax(2 * MIB); /* by another thread, now */
+	cr_assert(near__limit_allows(100 * MIB));
+	near__limit_heed();
+	cr_assert_not(near__limit_allows(100 * MIB));
 	near__limit_soft(0);
 	cr_assert_not(near__limit_waive());
 }
