@@ -268,13 +268,13 @@ static size_t free_bytes(const struct span *span)
 	return fresh > used ? (size_t)(fresh - used) * near__class[load_relaxed(&span->class)].bytes : 0;
 }
 
-/* Of all spans of the node that are old enough and have so many free bytes. */
-static size_t purge_spans(unsigned node, unsigned age, size_t least)
+/* Of all spans of the node that are old enough and have `least` free bytes, until `most` are done. */
+static size_t purge_spans(unsigned node, unsigned age, size_t least, size_t most)
 {
 	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
 	size_t bytes = 0;
 
-	for (uint32_t i = POOL_FIRST; i < end; i++) {
+	for (uint32_t i = POOL_FIRST; i < end && bytes < most; i++) {
 		struct span *span = objects_at(i);
 
 		if (span && span->node == node && free_bytes(span) >= least)
@@ -285,12 +285,12 @@ static size_t purge_spans(unsigned node, unsigned age, size_t least)
 
 size_t near__span_purge(unsigned node, unsigned age)
 {
-	return purge_spans(node, age, 0);
+	return purge_spans(node, age, 0, SIZE_MAX);
 }
 
-size_t near__span_squeeze(unsigned node)
+size_t near__span_squeeze(unsigned node, size_t most)
 {
-	return purge_spans(node, 0, MAP_PAGE);
+	return purge_spans(node, 0, MAP_PAGE, most);
 }
 
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left)

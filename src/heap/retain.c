@@ -261,12 +261,15 @@ void near__heap_note_grown(unsigned node)
 		wish(HEAP_HOLLOW);
 }
 
-void near__heap_note_hollow(unsigned node, size_t bytes)
+void near__heap_note_hollow(unsigned node, size_t bytes, bool whole)
 {
 	struct heap *heap = near__heap[node];
 
-	store_relaxed(&heap->hollow, near__heap_holes(node));
 	near__regret_given(&heap->hollow_regret, bytes);
+	if (whole)
+		store_relaxed(&heap->hollow, near__heap_holes(node));
+	else
+		near__heap_note_grown(node);
 }
 
 /* ---- huge pages --------------------------------------------------------------------------------------- */

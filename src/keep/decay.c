@@ -241,10 +241,14 @@ static void reduce(unsigned node, bool unsampled, bool wait)
 }
 
 /* What grows elsewhere takes the place of free pages inside spans, whoever used them last. */
-static void fill_hollow(unsigned node)
+static void fill_hollow(unsigned node, size_t most)
 {
-	if (near__heap_is_hollow(node))
-		near__heap_note_hollow(node, near__span_squeeze(node));
+	size_t bytes;
+
+	if (!near__heap_is_hollow(node))
+		return;
+	bytes = near__span_squeeze(node, most);
+	near__heap_note_hollow(node, bytes, bytes < most);
 }
 
 void near__keep_fulfil(bool janitor)
@@ -254,7 +258,7 @@ void near__keep_fulfil(bool janitor)
 	if (wishes & HEAP_SPARSE && !janitor && near__mode != NEAR_MODE_EARLY)
 		empty_caches(much_is_cached());
 	for (unsigned node = 0; node < near__nodes && wishes & HEAP_HOLLOW; node++)
-		fill_hollow(node);
+		fill_hollow(node, janitor ? KEEP_ALL : SLICE_BYTES);
 	for (unsigned node = 0; node < near__nodes && wishes; node++)
 		reduce(node, wishes & HEAP_UNSAMPLED, janitor);
 }

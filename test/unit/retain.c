@@ -414,7 +414,9 @@ Test(retain, hollow_is_when_it_grows_beside_new_holes)
 	heap->object_bytes--;
 	cr_assert(near__heap_is_hollow(0));
 
-	near__heap_note_hollow(0, 4 * MIB);
+	near__heap_note_hollow(0, MIB, false);
+	cr_assert(near__heap_is_hollow(0), "only some were looked at");
+	near__heap_note_hollow(0, 3 * MIB, true);
 	cr_assert(!near__heap_is_hollow(0), "that was done");
 	heap->object_bytes = 56 * MIB - 1;
 	cr_assert(!near__heap_is_hollow(0));
@@ -432,7 +434,7 @@ Test(retain, hollow_less_when_it_was_regretted)
 	struct heap *heap = near__heap[0];
 
 	heap->span_bytes = 64 * MIB;
-	near__heap_note_hollow(0, 8 * MIB);
+	near__heap_note_hollow(0, 8 * MIB, true);
 	near__regret_taken(&heap->hollow_regret, 3 * MIB, 32 * MIB);
 	heap->object_bytes = 64 * MIB;
 	cr_assert(!near__heap_is_hollow(0));
