@@ -64,7 +64,7 @@ struct span {
 	uint8_t listed;	 /* on its span list: neither full nor in somebody's hands */
 	uint8_t age;	 /* looks since an object came or went; SPAN_PURGED: its free pages were given back since */
 	uint8_t purging; /* its free pages are being given back: unlisted, it takes objects back and hands none out */
-	uint8_t hollow;	 /* pages of it were given back, and nothing was handed out since */
+	uint8_t hollow;	 /* pages of it were given back when the heap grew, and nothing was handed out since; lossy */
 	uint64_t free[SPAN_WORDS] ALIGNED(CACHE_LINE);
 };
 
@@ -172,6 +172,7 @@ struct heap {
 	size_t freed_since, sparse_wait;       /* bytes freed since then; how many there should be until the next time; lossy */
 	size_t hollow;			       /* holes in spans that stay when the heap grows: their free pages were given back; lossy */
 	struct regret hollow_regret;
+	uint32_t squeezed; /* where giving them back goes on; 0: nowhere; the purge lock's */
 	unsigned sources;
 	struct source *source; /* by distance, itself first */
 };
@@ -239,7 +240,10 @@ void near__region_bind(unsigned node);
 
 /* ---- large.c -------------------------------------------------------------------------------------- */
 
-/* A block beyond the classes, or aligned beyond them. NULL: no memory. Lock-free but for caches that it can do without. */
+/*
+ * A block beyond the classes, or aligned beyond them. NULL: no memory. Lock-free but for caches that it can do without.
+ * *zeroed says whether zeros are wanted, then whether it reads as zero.
+ */
 void *near__large_alloc(size_t bytes, size_t align, unsigned node, bool *zeroed);
 /* Binds mappings that were made before the nodes were known, and moves what is in them already. */
 void near__large_bind(void);

@@ -21,6 +21,11 @@ void near__limit_note_mapped(size_t bytes, bool more)
 	fetch_add_relaxed(&mapped, more ? bytes : 0 - bytes);
 }
 
+size_t near__limit_mapped(void)
+{
+	return load_relaxed(&mapped);
+}
+
 size_t near__limit_footprint(void)
 {
 	size_t bytes = load_relaxed(&mapped) + near__arena_mapped() - near__pagemap_sparse();
@@ -75,8 +80,10 @@ bool near__limit_waive(void)
 
 void near__limit_heed(void)
 {
-	if (load_relaxed(&waivers)) /* the child of a fork in a signal handler counts anew */
-		fetch_sub_relaxed(&waivers, 1u);
+	uint32_t n = load_relaxed(&waivers);
+
+	while (n && !cas_relaxed(&waivers, &n, n - 1)) /* none: this is the child of a fork in a signal handler */
+		continue;
 }
 
 void near__limit_after_fork(void)

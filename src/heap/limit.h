@@ -33,6 +33,7 @@ int near__limit_reached(void);
 void near__limit_soft(size_t bytes);
 
 /* Bytes of large mappings in the program's hands. */
+size_t near__limit_mapped(void);
 void near__limit_note_mapped(size_t bytes, bool more);
 
 #endif

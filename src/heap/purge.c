@@ -206,6 +206,7 @@ static bool lend_span(struct span *span, uint32_t index, unsigned node, unsigned
 		near__purging_span = index;
 		compiler_barrier();
 		span->purging = true;
+		span->age = SPAN_PURGED; /* what comes back meanwhile makes it young again */
 		near__span_unlink(list, span);
 		*view = (struct view){
 			.start = span->start, .bytes = span->bytes, .class = &near__class[class], .fresh = span->fresh};
@@ -216,7 +217,7 @@ static bool lend_span(struct span *span, uint32_t index, unsigned node, unsigned
 	return found;
 }
 
-static void take_span_back(struct span *span, uint32_t index, bool purged)
+static void take_span_back(struct span *span, uint32_t index)
 {
 	struct span_list *list = &near__heap[span->node]->spans[span->class];
 
@@ -224,8 +225,6 @@ static void take_span_back(struct span *span, uint32_t index, bool purged)
 		return;
 	span->purging = false;
 	near__span_relink(list, span, index);
-	span->age = SPAN_PURGED;
-	span->hollow |= purged;
 	compiler_barrier();
 	near__purging_span = 0;
 	lock_release(&list->lock);
@@ -243,7 +242,7 @@ static size_t purge_span(struct span *span, uint32_t index, unsigned node, unsig
 	bytes = purge_view(&view);
 	if (bytes && span->chunk)
 		near__heap_split_huge(pool_record(&near__chunks, span->chunk));
-	take_span_back(span, index, bytes);
+	take_span_back(span, index);
 	return bytes;
 }
 
@@ -260,37 +259,53 @@ static bool may_purge_spans(void)
 	return !near__topology.strict && near__purge_may_wait();
 }
 
-/* Of those that were handed out; a hint. */
-static size_t free_bytes(const struct span *span)
-{
-	unsigned used = load_relaxed(&span->used), fresh = load_relaxed(&span->fresh);
-
-	return fresh > used ? (size_t)(fresh - used) * near__class[load_relaxed(&span->class)].bytes : 0;
-}
-
-/* Of all spans of the node that are old enough and have `least` free bytes, until `most` are done. */
-static size_t purge_spans(unsigned node, unsigned age, size_t least, size_t most)
+size_t near__span_purge(unsigned node, unsigned age)
 {
 	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
 	size_t bytes = 0;
 
-	for (uint32_t i = POOL_FIRST; i < end && bytes < most; i++) {
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = objects_at(i);
 
-		if (span && span->node == node && free_bytes(span) >= least)
+		if (span && span->node == node)
 			bytes += purge_span(span, i, node, age);
 	}
 	return bytes;
 }
 
-size_t near__span_purge(unsigned node, unsigned age)
+/* It may have a page that was used and is free, and is not part of a huge one; a hint. */
+static bool is_squeezable(const struct span *span)
 {
-	return purge_spans(node, age, 0, SIZE_MAX);
+	unsigned used = load_relaxed(&span->used), fresh = load_relaxed(&span->fresh);
+	uint32_t chunk = load_relaxed(&span->chunk);
+
+	return used < fresh && (size_t)(fresh - used) * near__class[load_relaxed(&span->class)].bytes >= MAP_PAGE && chunk &&
+	       !load_relaxed(&((struct chunk *)pool_record(&near__chunks, chunk))->huge);
 }
 
-size_t near__span_squeeze(unsigned node, size_t most)
+static size_t squeeze(struct span *span, uint32_t index, unsigned node)
 {
-	return purge_spans(node, 0, MAP_PAGE, most);
+	size_t bytes = purge_span(span, index, node, 0);
+
+	if (bytes && !load_relaxed(&span->hollow)) {
+		near__regret_given(&near__heap[node]->hollow_regret, bytes);
+		store_relaxed(&span->hollow, (uint8_t)true); /* a guess: the span may be another by now */
+	}
+	return bytes;
+}
+
+uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most)
+{
+	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0, i = from;
+	size_t bytes = 0;
+
+	for (; i < end && i - from < records && bytes < most; i++) {
+		struct span *span = objects_at(i);
+
+		if (span && span->node == node && is_squeezable(span))
+			bytes += squeeze(span, i, node);
+	}
+	return i < end ? i : 0;
 }
 
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left)

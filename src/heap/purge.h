@@ -31,8 +31,11 @@ bool near__purge_may_wait(void);
 size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split);
 /* Gives back whole free pages inside spans that nobody used for `age` looks. Returns bytes. */
 size_t near__span_purge(unsigned node, unsigned age);
-/* The same of those where it is likely to give something, whatever their age, until `most` are done. */
-size_t near__span_squeeze(unsigned node, size_t most);
+/*
+ * The same of spans of any age where it is likely to give something, from record `from` on, until so many records are seen
+ * or `most` bytes done. Leaves huge pages whole. Returns where to go on; 0: all have been seen.
+ */
+uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most);
 /*
  * A look at the spans, at `records` of them from index `from` on: those that were used for nothing are a look older, and
  * of those that are `age` looks old (some: from half of that on) whole free pages are given back. *left becomes true when some are too young. Returns

@@ -120,6 +120,7 @@ static void take_back_purged(void)
 	if (!span || !span->purging)
 		return;
 	span->purging = false;
+	span->age = 0;
 	if (!load_relaxed(&near__heap[span->node]->spans[span->class].lock.word))
 		relink_spans(near__heap[span->node], span->node, span->class);
 }

@@ -246,12 +246,9 @@ void near__heap_note_emptied(unsigned node, size_t holes_before)
 
 bool near__heap_is_hollow(unsigned node)
 {
-	struct heap *heap = near__heap[node];
-	size_t holes = near__heap_holes(node), hollow = load_relaxed(&heap->hollow);
+	const struct heap *heap = near__heap[node];
 
-	if (holes < hollow)
-		store_relaxed(&heap->hollow, holes);
-	return holes > hollow + load_relaxed(&heap->hollow_regret.regretted) +
+	return near__heap_holes(node) > load_relaxed(&heap->hollow) + load_relaxed(&heap->hollow_regret.regretted) +
 			       size_max(HOLLOW_LEAST, load_relaxed(&heap->span_bytes) / HOLLOW_SHARE);
 }
 
@@ -261,15 +258,23 @@ void near__heap_note_grown(unsigned node)
 		wish(HEAP_HOLLOW);
 }
 
-void near__heap_note_hollow(unsigned node, size_t bytes, bool whole)
+void near__heap_note_filled(unsigned node)
+{
+	store_relaxed(&near__heap[node]->hollow, near__heap_holes(node));
+}
+
+void near__heap_note_hollow(unsigned node, bool whole)
 {
 	struct heap *heap = near__heap[node];
+	size_t holes = near__heap_holes(node);
 
-	near__regret_given(&heap->hollow_regret, bytes);
-	if (whole)
-		store_relaxed(&heap->hollow, near__heap_holes(node));
-	else
-		near__heap_note_grown(node);
+	if (!whole) {
+		wish(HEAP_HOLLOW);
+		return;
+	}
+	store_relaxed(&heap->hollow, holes);
+	if (load_relaxed(&heap->hollow_regret.gone) > holes)
+		store_relaxed(&heap->hollow_regret.gone, holes);
 }
 
 /* ---- huge pages --------------------------------------------------------------------------------------- */

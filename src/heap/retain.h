@@ -30,8 +30,10 @@ void near__heap_note_emptied(unsigned node, size_t holes_before);
 void near__heap_note_grown(unsigned node);
 /* Whether spans have so many more holes than when their pages were given back last that it is worth doing again. */
 bool near__heap_is_hollow(unsigned node);
-/* They gave so much back; `whole`: all of them did. */
-void near__heap_note_hollow(unsigned node, size_t bytes, bool whole);
+/* Objects took the place of holes: there are fewer than then. */
+void near__heap_note_filled(unsigned node);
+/* That was done; `whole`: to the end. */
+void near__heap_note_hollow(unsigned node, bool whole);
 
 /* Bytes of chunks that are not free. */
 size_t near__heap_in_use(const struct chunk_heap *heap);

@@ -173,6 +173,8 @@ static unsigned note_taken(unsigned node, unsigned class, unsigned objects)
 	bytes += fetch_add_relaxed(&heap->object_bytes, bytes);
 	if (bytes > load_relaxed(&heap->object_high))
 		store_relaxed(&heap->object_high, bytes);
+	if (unlikely(load_relaxed(&heap->span_bytes) < bytes + load_relaxed(&heap->hollow)))
+		near__heap_note_filled(node);
 	return objects;
 }
 

@@ -241,14 +241,15 @@ static void reduce(unsigned node, bool unsampled, bool wait)
 }
 
 /* What grows elsewhere takes the place of free pages inside spans, whoever used them last. */
-static void fill_hollow(unsigned node, size_t most)
+static void fill_hollow(unsigned node, bool janitor)
 {
-	size_t bytes;
+	struct heap *heap = near__heap[node];
 
-	if (!near__heap_is_hollow(node))
+	if (!near__purge_may_wait() || (!heap->squeezed && !near__heap_is_hollow(node)))
 		return;
-	bytes = near__span_squeeze(node, most);
-	near__heap_note_hollow(node, bytes, bytes < most);
+	heap->squeezed = near__span_squeeze(node, heap->squeezed ? heap->squeezed : POOL_FIRST,
+					    janitor ? UINT32_MAX : SLICE_RECORDS, janitor ? KEEP_ALL : SLICE_BYTES);
+	near__heap_note_hollow(node, !heap->squeezed);
 }
 
 void near__keep_fulfil(bool janitor)
@@ -258,7 +259,7 @@ void near__keep_fulfil(bool janitor)
 	if (wishes & HEAP_SPARSE && !janitor && near__mode != NEAR_MODE_EARLY)
 		empty_caches(much_is_cached());
 	for (unsigned node = 0; node < near__nodes && wishes & HEAP_HOLLOW; node++)
-		fill_hollow(node, janitor ? KEEP_ALL : SLICE_BYTES);
+		fill_hollow(node, janitor);
 	for (unsigned node = 0; node < near__nodes && wishes; node++)
 		reduce(node, wishes & HEAP_UNSAMPLED, janitor);
 }

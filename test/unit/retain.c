@@ -26,7 +26,7 @@ static void set_densities(unsigned used, unsigned free)
 static void fill(unsigned touched, unsigned of)
 {
 	for (unsigned i = 0; i < BLOCKS; i++) {
-		bool zeroed;
+		bool zeroed = false;
 
 		blocks[i] = near__large_alloc(BLOCK, 16, 0, &zeroed);
 		cr_assert_not_null(blocks[i]);
@@ -124,7 +124,7 @@ Test(retain, chunks_of_other_nodes_do_not_count)
 	unit_two_nodes();
 	fill(1, 2);
 	for (unsigned i = 0; i < 8; i++) {
-		bool zeroed;
+		bool zeroed = false;
 
 		memset(near__large_alloc(BLOCK, 16, 1, &zeroed), 1, BLOCK);
 	}
@@ -414,15 +414,17 @@ Test(retain, hollow_is_when_it_grows_beside_new_holes)
 	heap->object_bytes--;
 	cr_assert(near__heap_is_hollow(0));
 
-	near__heap_note_hollow(0, MIB, false);
-	cr_assert(near__heap_is_hollow(0), "only some were looked at");
-	near__heap_note_hollow(0, 3 * MIB, true);
+	near__heap_wishes = 0;
+	near__heap_note_hollow(0, false);
+	cr_assert(wishes(HEAP_HOLLOW) && near__heap_is_hollow(0), "only some were looked at");
+	near__heap_note_hollow(0, true);
 	cr_assert(!near__heap_is_hollow(0), "that was done");
 	heap->object_bytes = 56 * MIB - 1;
 	cr_assert(!near__heap_is_hollow(0));
 	heap->object_bytes--;
 	cr_assert(near__heap_is_hollow(0), "as many again");
 	heap->object_bytes = 63 * MIB;
+	near__heap_note_filled(0);
 	cr_assert(!near__heap_is_hollow(0), "filled");
 	heap->object_bytes = 59 * MIB - 1;
 	cr_assert(near__heap_is_hollow(0));
@@ -434,9 +436,11 @@ Test(retain, hollow_less_when_it_was_regretted)
 	struct heap *heap = near__heap[0];
 
 	heap->span_bytes = 64 * MIB;
-	near__heap_note_hollow(0, 8 * MIB, true);
+	near__regret_given(&heap->hollow_regret, 8 * MIB);
+	near__heap_note_hollow(0, true);
 	near__regret_taken(&heap->hollow_regret, 3 * MIB, 32 * MIB);
 	heap->object_bytes = 64 * MIB;
+	near__heap_note_filled(0);
 	cr_assert(!near__heap_is_hollow(0));
 	heap->object_bytes = 57 * MIB;
 	cr_assert(!near__heap_is_hollow(0));
