@@ -15,6 +15,7 @@ enum {
 	EXTENTS_MOST = 256,
 	WASTE_SHARE = 8,	 /* a block may be larger than asked for by one part in this many, */
 	PIECE_LEAST = 64 << 10, /* if what would be left is less than this */
+	GROW_SHARE = 4,		/* what has this part of the size at least is worth growing */
 };
 
 static struct span *span_at(uint32_t index)
@@ -157,6 +158,28 @@ uint32_t near__extent_take(unsigned node, size_t bytes, size_t align)
 		unlink_extent(list, span_at(best));
 		keep_rest(list, span_at(best), bytes);
 		store_release(&span_at(best)->state, (uint32_t)SPAN_MAPPED); /* nobody but us knows the address */
+	}
+	lock_release(&list->lock);
+	return best;
+}
+
+uint32_t near__extent_take_smaller(unsigned node, size_t bytes)
+{
+	struct extent_list *list = &near__heap[node]->extents;
+	size_t least = bytes / GROW_SHARE;
+	uint32_t best = 0;
+
+	if (load_relaxed(&list->bytes) < least || !lock_acquire(&list->lock))
+		return 0;
+	for (uint32_t i = list->first; i; i = span_at(i)->next) {
+		if (span_at(i)->bytes >= least && span_at(i)->bytes < bytes) {
+			least = span_at(i)->bytes;
+			best = i;
+		}
+	}
+	if (best) {
+		unlink_extent(list, span_at(best));
+		store_release(&span_at(best)->state, (uint32_t)SPAN_MAPPED);
 	}
 	lock_release(&list->lock);
 	return best;

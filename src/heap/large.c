@@ -60,21 +60,54 @@ static void *publish(struct span *span, uint32_t index)
 	return (void *)span->start;
 }
 
+/* The kernel does not merge what was moved with its neighbours, and has a limit of mappings: 65,530, unless it was set. */
+#define GROW_MOST (16 * GIB)
+
+/* A kept mapping that is too small, and the rest. Its pages are there already, and would lie there until they decay. */
+static void *grow_extent(unsigned node, size_t bytes)
+{
+	uint32_t index = near__limit_mapped() < GROW_MOST ? near__extent_take_smaller(node, bytes) : 0;
+	size_t before;
+	void *block;
+
+	if (!index)
+		return NULL;
+	before = span_at(index)->bytes;
+	near__limit_note_mapped(before, true);
+	block = near__large_resize(span_at(index), index, bytes);
+	if (block) {
+		near__regret_taken(&near__heap[node]->extents.regret, bytes - before, load_relaxed(&near__conf.extent_cache));
+		return block;
+	}
+	near__limit_note_mapped(before, false);
+	store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
+	near__extent_give(index);
+	return NULL;
+}
+
+static void *from_extents(size_t bytes, size_t align, unsigned node, bool zeros)
+{
+	uint32_t index = near__extent_take(node, bytes, align);
+
+	if (!index)
+		return zeros || align > near__os_page_size ? NULL : grow_extent(node, bytes);
+	near__limit_note_mapped(span_at(index)->bytes, true);
+	return publish(span_at(index), index);
+}
+
 void *near__large_alloc(size_t size, size_t align, unsigned node, bool *zeroed)
 {
 	size_t bytes = near__large_bytes(size);
-	uint32_t index = 0;
+	bool zeros = *zeroed;
+	uint32_t index;
+	void *block;
 
 	if (!bytes)
 		return NULL;
 	*zeroed = false;
 	align = size_max(align, MAP_PAGE);
-	if (bytes > RUN_LARGEST)
-		index = near__extent_take(node, bytes, align);
-	if (index) {
-		near__limit_note_mapped(span_at(index)->bytes, true);
-		return publish(span_at(index), index);
-	}
+	if (bytes > RUN_LARGEST && (block = from_extents(bytes, align, node, zeros)))
+		return block;
 
 	index = near__pool_take(&near__spans, node);
 	if (!index)

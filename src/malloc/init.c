@@ -213,7 +213,7 @@ static void fill_pools(void)
 	}
 	for (unsigned node = 0; node < near__nodes; node++) {
 		void *pieces = NULL, *piece;
-		bool zeroed;
+		bool zeroed = false;
 
 		for (bytes = 0; bytes < near__conf.initial_pool; bytes += PIECE) {
 			piece = near__large_alloc(PIECE, 0, node, &zeroed);

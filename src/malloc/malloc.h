@@ -33,6 +33,7 @@ struct request {
 	size_t size;
 	size_t align; /* 0: that of a class will do */
 	int node;     /* dense, or NODE_OF_CALLER */
+	bool zeros;   /* are wanted: best memory that the kernel has zeroed */
 };
 
 /* NULL with errno ENOMEM; *zeroed when the memory is known to read as zero. */

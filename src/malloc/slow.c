@@ -87,7 +87,7 @@ static void *alloc_small(size_t size, int wanted)
 	struct cpu_table *table = current_table();
 	unsigned class = class_of(size), node = wanted == NODE_OF_CALLER ? current_node(table) : (unsigned)wanted;
 	void *object = pop(table, class, wanted);
-	bool zeroed;
+	bool zeroed = false;
 
 	if (likely(object != NULL))
 		return object;
@@ -131,7 +131,10 @@ static void *alloc_large(const struct request *r, bool *zeroed)
 static void *alloc(const struct request *r, bool *zeroed)
 {
 	*zeroed = false;
-	return r->align ? alloc_large(r, zeroed) : alloc_small(r->size, r->node);
+	if (likely(!r->align))
+		return alloc_small(r->size, r->node);
+	*zeroed = r->zeros;
+	return alloc_large(r, zeroed);
 }
 
 void *near__alloc(struct request r, bool *zeroed)
@@ -167,7 +170,7 @@ void *near__malloc_slow(size_t size)
 static void *calloc_for(size_t bytes, int node)
 {
 	bool zeroed;
-	void *block = near__alloc((struct request){.size = bytes, .node = node}, &zeroed);
+	void *block = near__alloc((struct request){.size = bytes, .node = node, .zeros = true}, &zeroed);
 
 	return block && !zeroed ? memset(block, 0, bytes) : block;
 }

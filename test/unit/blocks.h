@@ -20,7 +20,7 @@ static inline struct span *span_of(const void *block)
 
 static inline char *alloc(size_t size, size_t align)
 {
-	bool zeroed;
+	bool zeroed = false;
 	char *block = near__large_alloc(size, align, 0, &zeroed);
 
 	cr_assert_not_null(block);

@@ -48,7 +48,7 @@ static inline struct span *span_at(const void *block)
 
 static inline char *large(size_t size, unsigned node)
 {
-	bool zeroed;
+	bool zeroed = false;
 
 	return near__large_alloc(size, 16, node, &zeroed);
 }

@@ -218,7 +218,7 @@ Test(claim_refused, a_run_goes_back_as_it_was)
 {
 	struct chunk_heap *chunks;
 	struct span span = {.node = 1, .bytes = 64 * MAP_PAGE};
-	bool zeroed;
+	bool zeroed = false;
 
 	start(true);
 	chunks = &near__heap[1]->chunks;
@@ -243,7 +243,7 @@ Test(claim_refused, a_partly_dirty_run_is_clean_afterwards)
 {
 	struct chunk_heap *chunks;
 	char *run, *next;
-	bool zeroed;
+	bool zeroed = false;
 
 	start(true);
 	chunks = &near__heap[0]->chunks;
@@ -267,7 +267,7 @@ Test(claim_refused, a_partly_dirty_run_is_clean_afterwards)
 Test(claim_refused, a_locked_run_stays_dirty)
 {
 	char *run, *next;
-	bool zeroed;
+	bool zeroed = false;
 
 	start(true);
 	run = large(256 * KIB, 0);
@@ -445,7 +445,7 @@ Test(claim_refused, no_preference_no_claim)
 static void expect_nothing_for(unsigned node)
 {
 	static const size_t sizes[] = {1, 64, 1000, 40000, 256 * KIB, 300 * KIB, 2 * MIB};
-	bool zeroed;
+	bool zeroed = false;
 
 	for (size_t i = 0; i < ARRAY_LEN(sizes); i++) {
 		errno = 0;
@@ -459,7 +459,7 @@ TEST_IN_BOTH_MODES(claim_refused, malloc_says_so_and_recovers)
 {
 	uint32_t spans;
 	void *object;
-	bool zeroed;
+	bool zeroed = false;
 
 	start(true);
 	bind_answer = EIO;

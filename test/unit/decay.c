@@ -147,7 +147,7 @@ static void *runs[2 * RUNS];
 static void free_every_other_run(void)
 {
 	for (unsigned i = 0; i < 2 * RUNS; i++) {
-		bool zeroed;
+		bool zeroed = false;
 
 		runs[i] = near__large_alloc(RUN, 16, 0, &zeroed);
 		cr_assert_not_null(runs[i]);

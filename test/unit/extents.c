@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* heap/extent: kept mappings: best fit, splitting, coalescing, bounds, and what cannot be unmapped. */
+#include <sys/mman.h>
+
 #include "blocks.h"
+#include "heap/limit.h"
 #include "refuse.h"
 
 enum { PIECE = 64 << 10 };
@@ -112,6 +115,81 @@ Test(extents, a_block_may_be_a_little_larger)
 	}
 }
 
+/* The largest that is too small, unless it is less than a quarter; what it held is there still. */
+Test(extents, too_small_they_grow)
+{
+	char *small = alloc(4 * MIB, 16), *wall = alloc(2 * MIB, 16), *large = alloc(6 * MIB, 16), *grown;
+
+	large[100] = 5;
+	cr_assert(release(small) && release(large));
+	grown = alloc(9 * MIB, 16);
+	cr_assert_eq(extents()->count, 1, "the larger one is used");
+	cr_assert_eq(extents()->bytes, 4 * MIB);
+	cr_assert_eq(span_of(grown)->bytes, 9 * MIB);
+	cr_assert_eq(span_of(grown)->state, SPAN_MAPPED);
+	cr_assert_not_null(alloc(17 * MIB, 16));
+	cr_assert_eq(extents()->count, 1, "less than a quarter");
+	cr_assert(release(grown) && release(wall));
+	expect_right();
+}
+
+Test(extents, what_grew_holds_what_was_there)
+{
+	char *block = alloc(4 * MIB, 16), *grown;
+	bool zeroed = false;
+
+	for (size_t i = 0; i < 4 * MIB; i += 4096)
+		block[i + 8] = (char)(i / 4096 % 100 + 1);
+	cr_assert(release(block));
+	grown = near__large_alloc(10 * MIB, 16, 0, &zeroed);
+	cr_assert_not(zeroed);
+	for (size_t i = 0; i < 4 * MIB; i += 4096)
+		cr_assert_eq(grown[i + 8], (char)(i / 4096 % 100 + 1));
+	for (size_t i = 4 * MIB; i < 10 * MIB; i += 4096)
+		cr_assert_eq(grown[i + 8], 0);
+	cr_assert(release(grown));
+	expect_right();
+}
+
+/* Zeros are the kernel's; what moves may lie anywhere; and walkers may be looking. */
+Test(extents, do_not_grow_for_everybody)
+{
+	char *block = alloc(4 * MIB, 16);
+	bool zeroed = true, known;
+
+	cr_assert(release(block));
+	cr_assert_not_null(near__large_alloc(5 * MIB, 16, 0, &zeroed));
+	cr_assert(zeroed);
+	cr_assert_not_null(alloc(5 * MIB, 64 << 10));
+	cr_assert_eq(extents()->count, 1);
+	known = near__walk_begin();
+	cr_assert_not_null(alloc(5 * MIB, 16));
+	cr_assert_eq(extents()->count, 1);
+	near__walk_end(known);
+	near__limit_note_mapped(16 * GIB, true);
+	cr_assert_not_null(alloc(5 * MIB, 16));
+	cr_assert_eq(extents()->count, 1, "too many mappings");
+	near__limit_note_mapped(16 * GIB, false);
+	cr_assert_not_null(alloc(5 * MIB, 16));
+	cr_assert_eq(extents()->count, 0);
+	expect_right();
+}
+
+/* Parts of it were split from each other (a lock, another policy): the kernel does not move them at once. */
+Test(extents, refused_by_the_kernel_they_stay_as_they_were)
+{
+	char *block = alloc(4 * MIB, 16), *other;
+
+	cr_assert_eq(mprotect(block + MIB, MIB, PROT_READ), 0);
+	cr_assert(release(block));
+	other = alloc(5 * MIB, 16);
+	cr_assert_eq(extents()->count, 1);
+	cr_assert_eq(extents()->bytes, 4 * MIB);
+	cr_assert_eq(span_of(other)->bytes, 5 * MIB);
+	cr_assert_eq(mprotect(block + MIB, MIB, PROT_READ | PROT_WRITE), 0);
+	expect_right();
+}
+
 Test(extents, kept_ones_are_aligned_as_asked)
 {
 	char *block = alloc(4 * MIB, 16), *aligned;
@@ -123,7 +201,7 @@ Test(extents, kept_ones_are_aligned_as_asked)
 
 Test(extents, are_the_node_s_own)
 {
-	bool zeroed;
+	bool zeroed = false;
 	char *block;
 
 	unit_two_nodes();
@@ -221,7 +299,7 @@ Test(extents, random_traffic_keeps_all_invariants, .timeout = 60)
 	for (unsigned round = 0; round < 6000; round++) {
 		unsigned slot = (unsigned)(unit_random(&random) % ARRAY_LEN(held));
 		uint64_t dice = unit_random(&random) % 8;
-		bool zeroed;
+		bool zeroed = false;
 
 		if (!held[slot]) {
 			sizes[slot] = RUN_LARGEST + 1 + unit_random(&random) % (8 * MIB);
@@ -367,7 +445,7 @@ Test(extents, are_bounded_in_number)
 
 	near__conf.extent_cache = GIB;
 	for (size_t i = 0; i < ARRAY_LEN(blocks); i++) {
-		bool zeroed;
+		bool zeroed = false;
 
 		blocks[i] = near__large_alloc(RUN_LARGEST + 1, 16, 0, &zeroed);
 	}

@@ -55,7 +55,7 @@ static bool is_huge(unsigned i)
 static void fill(unsigned i, unsigned touched, unsigned of)
 {
 	for (unsigned b = 2 * i; b < 2 * i + 2; b++) {
-		bool zeroed;
+		bool zeroed = false;
 
 		blocks[b] = near__large_alloc(BLOCK, 16, 0, &zeroed);
 		cr_assert_not_null(blocks[b]);

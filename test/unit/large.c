@@ -52,7 +52,7 @@ Test(large, alignments)
 
 Test(large, no_memory_is_told)
 {
-	bool zeroed;
+	bool zeroed = false;
 
 	cr_assert_null(near__large_alloc((size_t)PTRDIFF_MAX - MIB, 16, 0, &zeroed));
 	cr_assert_null(near__large_alloc(SIZE_MAX, 16, 0, &zeroed));

@@ -138,7 +138,7 @@ static void memory_again(void)
 /* Free pages on a node, and records to name what is taken of them. */
 static void stock(unsigned node)
 {
-	bool zeroed;
+	bool zeroed = false;
 
 	for (unsigned i = 0; i < 4; i++)
 		held[i] = near__large_alloc(900 * KIB, 16, node, &zeroed);
@@ -197,7 +197,7 @@ TEST_IN_BOTH_MODES(neighbours, the_nearest_serves_a_node_that_has_nothing)
 TEST_IN_BOTH_MODES(neighbours, then_the_next)
 {
 	void *objects[3], *large;
-	bool zeroed;
+	bool zeroed = false;
 
 	machine_around_us(3);
 	unit_on_node(0);
@@ -236,7 +236,7 @@ static int second_is_full(void *start_of, size_t bytes, int policy, unsigned nod
 TEST_IN_BOTH_MODES(neighbours, nobody_serves_where_it_is_strict)
 {
 	void *object;
-	bool zeroed;
+	bool zeroed = false;
 
 	near__topology.strict = true;
 	near__numa_mbind = second_is_full;

@@ -15,7 +15,7 @@ static void *blocks[8];
 /* Spans of several classes and fullness, runs, mappings and extents. */
 static void populate(void)
 {
-	bool zeroed;
+	bool zeroed = false;
 
 	while (count + 40 < OBJECTS) {
 		unsigned class = count % 3 ? CLASS : CLASS + 20;

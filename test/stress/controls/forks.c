@@ -18,7 +18,7 @@ static unsigned long children;
 
 static void large_block(size_t size)
 {
-	bool zeroed;
+	bool zeroed = false;
 	void *block = near__large_alloc(size, 16, 0, &zeroed);
 	uint32_t index = block ? near__pagemap_span((uintptr_t)block) : 0;
 
