@@ -179,7 +179,7 @@ uint32_t near__extent_take_smaller(unsigned node, size_t bytes)
 	}
 	if (best) {
 		unlink_extent(list, span_at(best));
-		store_release(&span_at(best)->state, (uint32_t)SPAN_MAPPED);
+		store_release(&span_at(best)->state, (uint32_t)SPAN_HELD);
 	}
 	lock_release(&list->lock);
 	return best;

@@ -8,7 +8,7 @@
 
 /* A mapping of at least `bytes`, a block from now on and nobody else's; 0: none fits. May be a piece of a larger one. */
 uint32_t near__extent_take(unsigned node, size_t bytes, size_t align);
-/* The largest of those that are smaller, but not by much: for near__large_resize. As above; 0: there is none. */
+/* The largest of those that are smaller, but not by much, SPAN_HELD; 0: there is none. */
 uint32_t near__extent_take_smaller(unsigned node, size_t bytes);
 /* Keeps the mapping of a span that is SPAN_HELD, or unmaps it where that is asked for and nobody may be reading it. */
 void near__extent_give(uint32_t index);

@@ -60,40 +60,7 @@ static void *publish(struct span *span, uint32_t index)
 	return (void *)span->start;
 }
 
-/* The kernel does not merge what was moved with its neighbours, and has a limit of mappings: 65,530, unless it was set. */
-#define GROW_MOST (16 * GIB)
-
-/* A kept mapping that is too small, and the rest. Its pages are there already, and would lie there until they decay. */
-static void *grow_extent(unsigned node, size_t bytes)
-{
-	uint32_t index = near__limit_mapped() < GROW_MOST ? near__extent_take_smaller(node, bytes) : 0;
-	size_t before;
-	void *block;
-
-	if (!index)
-		return NULL;
-	before = span_at(index)->bytes;
-	near__limit_note_mapped(before, true);
-	block = near__large_resize(span_at(index), index, bytes);
-	if (block) {
-		near__regret_taken(&near__heap[node]->extents.regret, bytes - before, load_relaxed(&near__conf.extent_cache));
-		return block;
-	}
-	near__limit_note_mapped(before, false);
-	store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
-	near__extent_give(index);
-	return NULL;
-}
-
-static void *from_extents(size_t bytes, size_t align, unsigned node, bool zeros)
-{
-	uint32_t index = near__extent_take(node, bytes, align);
-
-	if (!index)
-		return zeros || align > near__os_page_size ? NULL : grow_extent(node, bytes);
-	near__limit_note_mapped(span_at(index)->bytes, true);
-	return publish(span_at(index), index);
-}
+static void *from_extents(size_t bytes, size_t align, unsigned node, bool zeros);
 
 void *near__large_alloc(size_t size, size_t align, unsigned node, bool *zeroed)
 {
@@ -223,4 +190,62 @@ void *near__large_resize(struct span *span, uint32_t index, size_t size)
 	near__limit_note_mapped(span->bytes - before, true);
 	store_release(&span->state, (uint32_t)SPAN_MAPPED);
 	return block;
+}
+
+/* ---- kept mappings --------------------------------------------------------------------------------- */
+
+/* The kernel does not merge what was moved with its neighbours, and has a limit of mappings: 65,530, unless it was set. */
+#define GROW_MOST (16 * GIB)
+
+/* Not where a mapping that is in our hands and cannot grow could not be given back either. */
+static bool may_grow(unsigned node)
+{
+	return load_relaxed(&near__heap[node]->extents.bytes) && near__limit_mapped() < GROW_MOST && near__walk_none() &&
+	       near__purge_may_wait();
+}
+
+/*
+ * A kept mapping that is too small, and the rest. Its pages are there already, and would lie there until they decay. It is
+ * SPAN_HELD until it has grown: the page map may name it meanwhile, where a block began that the program has freed.
+ */
+static void *grow_extent(unsigned node, size_t bytes)
+{
+	uint32_t index = may_grow(node) ? near__extent_take_smaller(node, bytes) : 0;
+	struct span *span;
+	size_t before;
+	void *block = NULL;
+
+	if (!index)
+		return NULL;
+	span = span_at(index);
+	before = span->bytes;
+	if (near__pagemap_cover(span->start, MAP_PAGE)) {
+		if (near__walk_none() && near__limit_allows(bytes - before))
+			block = remap(span, index, bytes);
+		if (!block)
+			near__pagemap_set(span->start, 1, 0, 0);
+	}
+	if (!block) {
+		near__extent_give(index);
+		return NULL;
+	}
+	near__limit_note_mapped(span->bytes, true);
+	near__regret_taken(&near__heap[node]->extents.regret, bytes - before, load_relaxed(&near__conf.extent_cache));
+	store_release(&span->state, (uint32_t)SPAN_MAPPED);
+	return block;
+}
+
+static void *from_extents(size_t bytes, size_t align, unsigned node, bool zeros)
+{
+	uint32_t index = near__extent_take(node, bytes, align);
+
+	if (!index)
+		return zeros || align > near__os_page_size ? NULL : grow_extent(node, bytes);
+	if (!near__pagemap_cover(span_at(index)->start, MAP_PAGE)) { /* what was cut off in another leaf, and no memory for it */
+		store_release(&span_at(index)->state, (uint32_t)SPAN_HELD);
+		near__extent_give(index);
+		return NULL;
+	}
+	near__limit_note_mapped(span_at(index)->bytes, true);
+	return publish(span_at(index), index);
 }

@@ -104,9 +104,9 @@ static unsigned take_from(struct span *span, void **top, unsigned want)
 	for (; got < want && span->fresh < class->objects; got++)
 		*top-- = (void *)(span->start + (size_t)span->fresh++ * class->bytes);
 	span->used = (uint16_t)(span->used + got);
-	if (unlikely(span->hollow)) {
+	if (unlikely(load_relaxed(&span->hollow))) {
 		near__regret_taken(&near__heap[span->node]->hollow_regret, (size_t)got * class->bytes, near__conf.retain_max);
-		span->hollow = false;
+		store_relaxed(&span->hollow, (uint8_t)false);
 	}
 	store_relaxed(&span->age, (uint8_t)0);
 	near_invariant(is_sound(span));

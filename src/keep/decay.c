@@ -245,7 +245,11 @@ static void fill_hollow(unsigned node, bool janitor)
 {
 	struct heap *heap = near__heap[node];
 
-	if (!near__purge_may_wait() || (!heap->squeezed && !near__heap_is_hollow(node)))
+	if (!near__purge_may_wait()) { /* in a handler under a lock: whoever grows next begins anew */
+		heap->squeezed = 0;
+		return;
+	}
+	if (!heap->squeezed && !near__heap_is_hollow(node))
 		return;
 	heap->squeezed = near__span_squeeze(node, heap->squeezed ? heap->squeezed : POOL_FIRST,
 					    janitor ? UINT32_MAX : SLICE_RECORDS, janitor ? KEEP_ALL : SLICE_BYTES);

@@ -118,7 +118,10 @@ static void *alloc_large(const struct request *r, bool *zeroed)
 		keep_tick(table);
 
 	for (unsigned i = 0; i < load_acquire(&heap->sources); i++) {
-		void *block = near__large_alloc(r->size, r->align, heap->source[i].node, zeroed);
+		void *block;
+
+		*zeroed = r->zeros;
+		block = near__large_alloc(r->size, r->align, heap->source[i].node, zeroed);
 
 		if (block && i)
 			near__heap_note_fallback(node, i, r->size);
@@ -133,7 +136,6 @@ static void *alloc(const struct request *r, bool *zeroed)
 	*zeroed = false;
 	if (likely(!r->align))
 		return alloc_small(r->size, r->node);
-	*zeroed = r->zeros;
 	return alloc_large(r, zeroed);
 }
 

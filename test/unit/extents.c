@@ -175,6 +175,36 @@ Test(extents, do_not_grow_for_everybody)
 	expect_right();
 }
 
+/* What the page map named while it was tried is as free as before. */
+Test(extents, that_could_not_grow_are_nobody_s)
+{
+	char *block = alloc(4 * MIB, 16);
+	uint32_t index = near__pagemap_span((uintptr_t)block);
+
+	cr_assert(release(block));
+	near__conf.limit_hard = near__limit_footprint() + MIB;
+	cr_assert_null(near__large_alloc(12 * MIB, 16, 0, &(bool){false}));
+	near__conf.limit_hard = 0;
+	cr_assert_eq(extents()->count, 1);
+	cr_assert_eq(((struct span *)pool_record(&near__spans, index))->state, SPAN_EXTENT);
+	expect_extent(block, 4 * MIB);
+	expect_right();
+}
+
+/* Not even for a moment may the page map name what is unmapped. */
+Test(extents, that_could_not_grow_leave_no_trace)
+{
+	char *block = alloc(4 * MIB, 16);
+
+	cr_assert(release(block));
+	near__conf.extent_cache = MIB;
+	refuse_call_by(SYS_mremap, ENOMEM);
+	alloc(6 * MIB, 16);
+	cr_assert_eq(extents()->count, 0);
+	cr_assert_eq(near__pagemap_span((uintptr_t)block), 0);
+	expect_right();
+}
+
 /* Parts of it were split from each other (a lock, another policy): the kernel does not move them at once. */
 Test(extents, refused_by_the_kernel_they_stay_as_they_were)
 {

@@ -19,16 +19,21 @@ static inline void refuse(const struct sock_fprog *program)
 		cr_skip_test("no seccomp filters here");
 }
 
-static inline void refuse_call(uint32_t number)
+static inline void refuse_call_by(uint32_t number, uint32_t error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 
 	refuse(&(struct sock_fprog){.len = ARRAY_LEN(code), .filter = code});
+}
+
+static inline void refuse_call(uint32_t number)
+{
+	refuse_call_by(number, EPERM);
 }
 
 /* As at the kernel's limit of mappings. Lengths below 4 GiB. */
