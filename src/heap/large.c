@@ -219,6 +219,7 @@ static void *grow_extent(unsigned node, size_t bytes)
 		return NULL;
 	span = span_at(index);
 	before = span->bytes;
+	near__limit_note_mapped(before, true);
 	if (near__pagemap_cover(span->start, MAP_PAGE)) {
 		if (near__walk_none() && near__limit_allows(bytes - before))
 			block = remap(span, index, bytes);
@@ -226,10 +227,11 @@ static void *grow_extent(unsigned node, size_t bytes)
 			near__pagemap_set(span->start, 1, 0, 0);
 	}
 	if (!block) {
+		near__limit_note_mapped(before, false);
 		near__extent_give(index);
 		return NULL;
 	}
-	near__limit_note_mapped(span->bytes, true);
+	near__limit_note_mapped(span->bytes - before, true);
 	near__regret_taken(&near__heap[node]->extents.regret, bytes - before, load_relaxed(&near__conf.extent_cache));
 	store_release(&span->state, (uint32_t)SPAN_MAPPED);
 	return block;

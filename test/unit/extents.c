@@ -184,6 +184,7 @@ Test(extents, that_could_not_grow_are_nobody_s)
 	cr_assert(release(block));
 	near__conf.limit_hard = near__limit_footprint() + MIB;
 	cr_assert_null(near__large_alloc(12 * MIB, 16, 0, &(bool){false}));
+	cr_assert_null(near__large_alloc(6 * MIB, 16, 0, &(bool){false}), "what it has already counts");
 	near__conf.limit_hard = 0;
 	cr_assert_eq(extents()->count, 1);
 	cr_assert_eq(((struct span *)pool_record(&near__spans, index))->state, SPAN_EXTENT);
