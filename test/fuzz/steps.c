@@ -3,6 +3,8 @@
 /* What a step does beside the calls for one block: chains of objects, other hands, CPUs, children, questions. */
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
+#include <sys/sysinfo.h>
 
 #include "step.h"
 
@@ -87,11 +89,36 @@ static void move_to_cpu(unsigned n)
 	sched_setaffinity(0, sizeof(one), &one);
 }
 
+/*
+ * Linux copies no mapping for a child that is longer than memory and swap (overcommit_memory 0), and neighbours become
+ * one: gigabytes beside gigabytes, as they are asked for here, have no child under any allocator.
+ */
+static bool too_long_to_copy(void)
+{
+	static char line[4096];
+	struct sysinfo machine;
+	unsigned long from, to;
+	size_t longest = 0, bytes = 0;
+	FILE *maps = fopen("/proc/self/smaps", "re");
+
+	CHECK(maps != NULL && sysinfo(&machine) == 0);
+	while (fgets(line, sizeof(line), maps) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			bytes = to - from;
+		else if (strncmp(line, "VmFlags:", 8) == 0 && strstr(line, " ac") != NULL && longest < bytes)
+			longest = bytes;
+	}
+	fclose(maps);
+	return longest > (machine.totalram + machine.totalswap) * machine.mem_unit;
+}
+
 /* A child finds its thread's blocks as they were, and can do everything. */
 static void have_child(const struct owner *me)
 {
 	pid_t child = fork();
 
+	if (child < 0 && errno_is(ENOMEM) && too_long_to_copy())
+		return;
 	CHECK(child >= 0);
 	if (child == 0) {
 		void *ptr;
