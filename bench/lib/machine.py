@@ -64,16 +64,17 @@ def peer_names(text):
     return names
 
 
-def linker_knows(library):
-    found = re.search(rf"^\s*{re.escape(library)} .*=> (\S+)", output_of("/sbin/ldconfig", "-p"), re.M)
-    return found and os.path.realpath(found[1])
-
-
 def preloads(path):
     """The dynamic linker only warns about a preload that it cannot have."""
     env = dict(os.environ, LD_PRELOAD=path, LC_ALL="C")
     tried = subprocess.run(["/bin/true"], env=env, capture_output=True, check=False)
     return tried.returncode == 0 and not tried.stderr
+
+
+def linker_knows(library):
+    """The path of a library, for the architecture of this machine's programs."""
+    paths = re.findall(rf"^\s*{re.escape(library)} .*=> (\S+)", output_of("/sbin/ldconfig", "-p"), re.M)
+    return next((os.path.realpath(path) for path in paths if preloads(path)), None)
 
 
 def find_allocators(names, extra, ours):
@@ -98,7 +99,9 @@ def find_allocators(names, extra, ours):
 
 
 def package_of(path):
-    owner = output_of("dpkg-query", "-S", path).split(":")[0]
+    """Its name and version; Debian 12 still lists some files under /lib that lie under /usr/lib."""
+    names = (path, path.removeprefix("/usr"))
+    owner = next(filter(None, (output_of("dpkg-query", "-S", name).split(":")[0] for name in names)), "")
     return (owner and " ".join(output_of("dpkg-query", "-W", owner).split())) or path
 
 
@@ -109,7 +112,7 @@ def digest(path):
 
 def describe_allocator(name, path, top):
     if not path:
-        return "no preload, " + (package_of(os.path.realpath(linker_knows("libc.so.6") or "")) or "?")
+        return "no preload, " + (package_of(linker_knows("libc.so.6") or "") or "?")
     if name == OURS:
         commit = output_of("git", "-C", top, "describe", "--always", "--dirty", "--abbrev=12")
         return f"commit {commit or '?'}, sha256 {digest(path)}"
