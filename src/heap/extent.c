@@ -172,7 +172,7 @@ uint32_t near__extent_take_smaller(unsigned node, size_t bytes)
 	if (load_relaxed(&list->bytes) < least || !lock_acquire(&list->lock))
 		return 0;
 	for (uint32_t i = list->first; i; i = span_at(i)->next) {
-		if (span_at(i)->bytes >= least && span_at(i)->bytes < bytes) {
+		if (span_at(i)->bytes >= least && span_at(i)->bytes < bytes && !span_at(i)->rigid) {
 			least = span_at(i)->bytes;
 			best = i;
 		}

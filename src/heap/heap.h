@@ -65,6 +65,7 @@ struct span {
 	uint8_t age;	 /* looks since an object came or went; SPAN_PURGED: its free pages were given back since */
 	uint8_t purging; /* its free pages are being given back: unlisted, it takes objects back and hands none out */
 	uint8_t hollow;	 /* pages of it were given back when the heap grew, and nothing was handed out since; lossy */
+	uint8_t rigid;	 /* of a kept mapping: it could not grow the last time that this was tried */
 	uint64_t free[SPAN_WORDS] ALIGNED(CACHE_LINE);
 };
 

@@ -222,7 +222,7 @@ static void *grow_extent(unsigned node, size_t bytes)
 	near__limit_note_mapped(before, true);
 	if (near__pagemap_cover(span->start, MAP_PAGE)) {
 		if (near__walk_none() && near__limit_allows(bytes - before))
-			block = remap(span, index, bytes);
+			span->rigid = !(block = remap(span, index, bytes));
 		if (!block)
 			near__pagemap_set(span->start, 1, 0, 0);
 	}

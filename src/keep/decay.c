@@ -56,7 +56,7 @@ static bool may_wait(size_t most)
 static bool give_back(unsigned node, size_t keep, size_t most)
 {
 	const struct extent_list *extents = &near__heap[node]->extents;
-	size_t pages = near__heap_retained(node) - load_relaxed(&extents->bytes), purged = 0;
+	size_t pages = near__heap_resident(node, load_relaxed(&near__heap[node]->chunks.dirty_free)), purged = 0;
 
 	if (near__heap_retained(node) > keep)
 		near__extent_trim(node, keep > pages ? keep - pages : 0, may_wait(most));

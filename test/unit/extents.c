@@ -206,10 +206,10 @@ Test(extents, that_could_not_grow_leave_no_trace)
 	expect_right();
 }
 
-/* Parts of it were split from each other (a lock, another policy): the kernel does not move them at once. */
+/* Parts of it were split from each other (a lock, another policy): the kernel does not move them at once, nor later. */
 Test(extents, refused_by_the_kernel_they_stay_as_they_were)
 {
-	char *block = alloc(4 * MIB, 16), *other;
+	char *block = alloc(4 * MIB, 16), *other = alloc(2 * MIB, 16), *smaller = alloc(3 * MIB, 16);
 
 	cr_assert_eq(mprotect(block + MIB, MIB, PROT_READ), 0);
 	cr_assert(release(block));
@@ -218,6 +218,10 @@ Test(extents, refused_by_the_kernel_they_stay_as_they_were)
 	cr_assert_eq(extents()->bytes, 4 * MIB);
 	cr_assert_eq(span_of(other)->bytes, 5 * MIB);
 	cr_assert_eq(mprotect(block + MIB, MIB, PROT_READ | PROT_WRITE), 0);
+	cr_assert(release(smaller));
+	cr_assert_not_null(alloc(5 * MIB, 16));
+	cr_assert_eq(extents()->count, 1);
+	expect_extent(block, 4 * MIB);
 	expect_right();
 }
 
