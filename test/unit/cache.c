@@ -66,6 +66,39 @@ static void expect_all_home(void)
 	cr_assert_eq(near__heap_lost, 0);
 }
 
+static unsigned lines_shared(unsigned count, size_t bytes)
+{
+	unsigned shared = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		for (unsigned other = 0; other < i; other++) {
+			uintptr_t low = size_min((uintptr_t)held[i], (uintptr_t)held[other]);
+			uintptr_t high = size_max((uintptr_t)held[i], (uintptr_t)held[other]);
+
+			shared += high / CACHE_LINE == (low + bytes - 1) / CACHE_LINE;
+		}
+	}
+	return shared;
+}
+
+/* Eight threads that each get one must not write to one line. */
+TEST_IN_BOTH_MODES(cache, objects_taken_together_share_no_line)
+{
+	static const size_t sizes[] = {16, 32, 48, 80, 96, 112, 144};
+
+	unit_pinned_table();
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		unsigned count = sizes[i] < CACHE_LINE / 2 ? 8 : 4;
+
+		for (unsigned n = 0; n < count; n++)
+			held[n] = take(sizes[i]);
+		cr_assert_eq(lines_shared(count, sizes[i]), 0, "size %zu", sizes[i]);
+		for (unsigned n = 0; n < count; n++)
+			give(held[n]);
+	}
+	expect_all_home();
+}
+
 TEST_IN_BOTH_MODES(cache, objects_of_every_class_are_distinct_and_come_home)
 {
 	unit_pinned_table();
