@@ -11,7 +11,7 @@
 #include "meta/arena.h"
 #include "os/os.h"
 
-enum { WANT_FIRST_BYTES = 4096, WANT_FIRST = 8, WANT_FIRST_LINES = 8 };
+enum { WANT_FIRST_BYTES = 4096 };
 #define BUDGET_FIRST (1 * MIB)
 
 enum near_mode near__mode;
@@ -34,9 +34,8 @@ unsigned near__table_bins(void)
 unsigned near__bin_first_capacity(unsigned bin)
 {
 	size_t bytes = bin ? near__class[bin_class(bin)].bytes : WANT_FIRST_BYTES;
-	size_t most = size_max(WANT_FIRST, WANT_FIRST_LINES * CACHE_LINE / bytes);
 
-	return (unsigned)size_max(2, size_min(WANT_FIRST_BYTES / bytes, most));
+	return (unsigned)size_max(2, size_min(WANT_FIRST_BYTES / bytes, hands_of(bytes) * DEALT_RUN));
 }
 
 static struct cpu_table *make_table(unsigned cpu, unsigned node, uintptr_t spare)

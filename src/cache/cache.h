@@ -233,6 +233,14 @@ size_t near__drain_all(void);
  * slow paths do.
  */
 size_t near__drain_idle(unsigned age, bool *left);
+enum { DEALT_RUN = 8 };
+
+/* Into how many hands objects are dealt (see refill.c): 1 where none share a line. */
+ALWAYS_INLINE unsigned hands_of(size_t bytes)
+{
+	return bytes % CACHE_LINE == 0 ? 1 : bytes < CACHE_LINE / 2 ? 4 : 2;
+}
+
 /* The capacity that a bin's first magazine has. */
 unsigned near__bin_first_capacity(unsigned bin);
 /* In the child of a fork: gives tables back that were being drained, and frees orphaned table locks. */

@@ -87,30 +87,31 @@ static void *take_one(unsigned node, unsigned class)
 	return object;
 }
 
-ALWAYS_INLINE void deal(void **objects, unsigned count, unsigned hands)
+/* The next runs of objects below top, one for each hand: then those of a run come in turn with those of the others. */
+ALWAYS_INLINE void deal(void **top, unsigned hands)
 {
-	unsigned apart = count / hands;
-
-	for (unsigned i = 0; i < apart; i++) {
+	for (unsigned i = 1; i < DEALT_RUN; i++) {
 		void *held[4];
 
 		for (unsigned h = 0; h < hands; h++)
-			held[h] = objects[h * apart + i];
+			held[h] = *(top - h * DEALT_RUN - i);
 		for (unsigned h = 0; h < hands; h++)
-			objects[h * apart + i] = held[(h + i) % hands];
+			*(top - h * DEALT_RUN - i) = held[(h + i) % hands];
 	}
 }
 
 /*
  * Objects that are taken one after the other often go to different threads, which must not write to one line. So those
- * in a line are put a half or a quarter of the magazine apart.
+ * in a line are put a run apart, and no more, or they would spread over more pages.
  */
-static void part_neighbours(void **objects, unsigned count, unsigned bytes)
+static void part_neighbours(void **top, unsigned count, unsigned bytes)
 {
-	if (bytes < CACHE_LINE / 2)
-		deal(objects, count, 4);
-	else if (bytes % CACHE_LINE)
-		deal(objects, count, 2);
+	unsigned hands = hands_of(bytes);
+
+	for (; hands == 4 && count >= 4 * DEALT_RUN; count -= 4 * DEALT_RUN, top -= 4 * DEALT_RUN)
+		deal(top, 4);
+	for (; hands == 2 && count >= 2 * DEALT_RUN; count -= 2 * DEALT_RUN, top -= 2 * DEALT_RUN)
+		deal(top, 2);
 }
 
 /* A magazine filled from the spans; uses *empty, and leaves it when there is nothing to be had. */
@@ -131,7 +132,7 @@ static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *e
 	if (!got)
 		return 0;
 	near__regret_taken(&near__depot[node]->regret, (size_t)got * near__class[class].bytes, near__depot_budget);
-	part_neighbours((void **)magazine - (got - 1), got, near__class[class].bytes);
+	part_neighbours((void **)magazine, got, near__class[class].bytes);
 	near__magazine_prepare(magazine, got); /* writes the sentinel below the objects just stored */
 	*empty = 0;
 	return magazine;
