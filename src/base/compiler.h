@@ -18,6 +18,15 @@
 #define WEAK	      __attribute__((weak))
 /* For variables of the fast paths: declared hidden, they are addressed without a detour over the GOT. */
 #define HIDDEN __attribute__((visibility("hidden")))
+/*
+ * For arrays that are large and mostly untouched: at the end of .bss, so that the small variables lie together. Each page
+ * of those is a fault at the start and in each child.
+ */
+#ifdef __clang__ /* would put zeros in the file */
+#define VAST
+#else
+#define VAST __attribute__((section(".sbss.vast")))
+#endif
 /* A second name for a function of the same file. */
 #if __has_attribute(copy)
 #define ALIAS_OF(name) __attribute__((alias(#name), copy(name)))

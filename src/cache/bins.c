@@ -17,9 +17,9 @@ enum { WANT_FIRST_BYTES = 4096 };
 enum near_mode near__mode;
 unsigned near__cpus;
 uint64_t near__percpu_budget, near__depot_budget;
-struct bin *near__cpu_base[OS_MAX_CPUS + 2];
-struct bin *near__local_base[OS_MAX_CPUS + 2];
-struct cpu_table *near__table[OS_MAX_CPUS];
+struct bin *near__cpu_base[OS_MAX_CPUS + 2] VAST;
+struct bin *near__local_base[OS_MAX_CPUS + 2] VAST;
+struct cpu_table *near__table[OS_MAX_CPUS] VAST;
 uint64_t near__nil_magazine[MAGAZINE_SLOTS] ALIGNED(MAGAZINE_BYTES);
 
 struct cpu_table *near__stub;

@@ -201,7 +201,7 @@ void near__cache_after_fork(void)
 			continue;
 		if (lock_inherit(&table->lock)) /* nothing to mend: each step on a bin ends in one store */
 			lock_release(&table->lock);
-		if (!draining)
+		if (!draining && load_relaxed(&CPU_BASE[cpu]) != table->bins) /* not for nothing: a page to be copied */
 			near__table_publish(table);
 	}
 	if (inherited)

@@ -88,7 +88,8 @@ void near__limit_heed(void)
 
 void near__limit_after_fork(void)
 {
-	store_relaxed(&waivers, 0u);
+	if (load_relaxed(&waivers))
+		store_relaxed(&waivers, 0u);
 }
 
 bool near__limit_any(void)

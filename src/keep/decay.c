@@ -21,7 +21,7 @@ static struct {
 	bool left, found; /* caches or spans hold something; the look that is under way has found some */
 	size_t backlog[OS_MAX_NODES][STEPS]; /* bytes retained that came in each step, the newest first */
 	size_t seen[OS_MAX_NODES];	     /* retained at the last step */
-} decay;
+} decay VAST;
 
 static uint64_t due; /* for near__keep_slice: when there is something to do; lossy */
 

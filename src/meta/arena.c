@@ -25,7 +25,7 @@ static size_t mapped;
 static struct {
 	void *start;
 	size_t bytes;
-} mappings[MAPPINGS_MOST];
+} mappings[MAPPINGS_MOST] VAST;
 
 static uint32_t mappings_made;
 

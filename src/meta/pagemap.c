@@ -6,8 +6,8 @@
 #include "arch/sections.h"
 #include "meta/arena.h"
 
-intptr_t near__pagemap_root[PAGEMAP_ROOT_ENTRIES];
-uint16_t near__pagemap_zero[PAGEMAP_LEAF_PAGES];
+intptr_t near__pagemap_root[PAGEMAP_ROOT_ENTRIES] VAST;
+uint16_t near__pagemap_zero[PAGEMAP_LEAF_PAGES] VAST;
 
 static struct leaf *leaf_of(uintptr_t address)
 {

@@ -66,7 +66,7 @@ struct pool {
 
 /* The arrays are apart, so that they take no place in the file. */
 #define POOL_DEFINE(name, bytes, align)                                      \
-	static struct segment *name##_segments[POOL_MOST_SEGMENTS];          \
+	static struct segment *name##_segments[POOL_MOST_SEGMENTS] VAST;     \
 	static struct segment *name##_current[OS_MAX_NODES];                 \
 	struct pool name = {.record_bytes = (bytes),                         \
 			    .record_align = (align),                         \

@@ -15,7 +15,7 @@ enum { PATH_BYTES = 4096 };
 /* The number that a file of the group begins with; 0: there is none, or the word "max". */
 static uint64_t number_in(const char *root, const char *group, size_t length, const char *name, char *text, size_t size)
 {
-	static char buffer[PATH_BYTES]; /* stacks may be small, and this is done once */
+	static char buffer[PATH_BYTES] VAST; /* stacks may be small, and this is done once */
 	struct text path = TEXT_IN(buffer);
 
 	near__text_add(&path, "%s%.*s/%s", root, (int)length, group, name);
@@ -77,7 +77,7 @@ static unsigned cpus_of_v1(const char *root, const char *group, size_t length)
 
 struct os_cgroup near__os_cgroup(void)
 {
-	static char groups[PATH_BYTES];
+	static char groups[PATH_BYTES] VAST;
 	struct os_cgroup limits = {0};
 	const char *group;
 	size_t length;

@@ -88,7 +88,7 @@ bool near__walk_left(void)
 void near__walk_after_fork(void)
 {
 	for (unsigned i = 0; i < WALKERS_MOST; i++) {
-		if (!lock_is_survivors(&(struct lock){walkers[i]}))
+		if (walkers[i] && !lock_is_survivors(&(struct lock){walkers[i]}))
 			store_relaxed(&walkers[i], 0u);
 	}
 	near__rcu_after_fork();
