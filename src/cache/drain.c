@@ -190,6 +190,13 @@ size_t near__drain_idle(unsigned age, bool *left)
 	return bytes;
 }
 
+/* Of the two words one may be older than the other: pages are copied one by one while other threads write. */
+static bool is_published(const struct cpu_table *table)
+{
+	return load_relaxed(&CPU_BASE[table->cpu]) == table->bins &&
+	       load_relaxed(&LOCAL_BASE[table->cpu]) == &table->bins[table->node * CLASSES];
+}
+
 void near__cache_after_fork(void)
 {
 	bool draining = lock_is_survivors(&near__drain_lock), inherited = lock_inherit(&near__drain_lock);
@@ -201,7 +208,7 @@ void near__cache_after_fork(void)
 			continue;
 		if (lock_inherit(&table->lock)) /* nothing to mend: each step on a bin ends in one store */
 			lock_release(&table->lock);
-		if (!draining && load_relaxed(&CPU_BASE[cpu]) != table->bins) /* not for nothing: a page to be copied */
+		if (!draining && !is_published(table)) /* not for nothing: each is a page to be copied */
 			near__table_publish(table);
 	}
 	if (inherited)
