@@ -74,7 +74,7 @@ def preloads(path):
 def linker_knows(library):
     """The path of a library, for the architecture of this machine's programs."""
     paths = re.findall(rf"^\s*{re.escape(library)} .*=> (\S+)", output_of("/sbin/ldconfig", "-p"), re.M)
-    return next((os.path.realpath(path) for path in paths if preloads(path)), None)
+    return next((os.path.realpath(path) for path in paths if preloads(path)), paths and os.path.realpath(paths[0]))
 
 
 def find_allocators(names, extra, ours):

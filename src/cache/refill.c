@@ -91,7 +91,7 @@ static void *take_one(unsigned node, unsigned class)
 ALWAYS_INLINE void deal(void **top, unsigned hands)
 {
 	for (unsigned i = 1; i < DEALT_RUN; i++) {
-		void *held[4];
+		void *held[4] = {NULL};
 
 		for (unsigned h = 0; h < hands; h++)
 			held[h] = *(top - h * DEALT_RUN - i);

@@ -124,6 +124,7 @@ static uint32_t cut(struct span *span, size_t bytes)
 	if (!rest)
 		return 0;
 	span_renew(span_at(rest), span->start + bytes, span->bytes - bytes, 0, span->node);
+	span->rigid = false; /* another mapping now */
 	span->bytes = bytes; /* before the other's state: a forked child loses the memory rather than has it twice */
 	compiler_barrier();
 	store_release(&span_at(rest)->state, (uint32_t)SPAN_HELD);

@@ -187,6 +187,8 @@ void *near__large_resize(struct span *span, uint32_t index, size_t size)
 	/* The old place may vanish: first out of the sight of walkers, then not while there are some. */
 	store_release(&span->state, (uint32_t)SPAN_HELD);
 	block = near__walk_none() ? remap(span, index, bytes) : NULL;
+	if (block)
+		span->rigid = false;
 	near__limit_note_mapped(span->bytes - before, true);
 	store_release(&span->state, (uint32_t)SPAN_MAPPED);
 	return block;

@@ -95,7 +95,7 @@ static void move_to_cpu(unsigned n)
  */
 static bool too_long_to_copy(void)
 {
-	static char line[4096];
+	char line[4096];
 	struct sysinfo machine;
 	unsigned long from, to;
 	size_t longest = 0, bytes = 0;
@@ -117,8 +117,12 @@ static void have_child(const struct owner *me)
 {
 	pid_t child = fork();
 
-	if (child < 0 && errno_is(ENOMEM) && too_long_to_copy())
-		return;
+	/* Another thread may have freed it since: then the next fork is not refused. */
+	for (unsigned tries = 0; child < 0 && errno_is(ENOMEM) && tries < 10; tries++) {
+		if (too_long_to_copy())
+			return;
+		child = fork();
+	}
 	CHECK(child >= 0);
 	if (child == 0) {
 		void *ptr;

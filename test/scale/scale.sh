@@ -37,14 +37,24 @@ build() {
 	$CC ./*.o "-Wl$wrap" -o scale
 }
 
-# holds NAME ARGUMENT...
-holds() {
-	local name=$1 out
-	shift
-	if out=$(./scale "$@"); then
-		ok "scale: $name"
+# How often a CAS is tried again is chaotic, and some runs fall into step: of three that differ a little two must hold.
+# What they do besides must be within its bounds in each.
+in_step_by_chance() {
+	local work
+	! grep '^  ' <<<"$1" | grep -qv 'tried again' || return
+	for work in 950 1050; do
+		./scale "$2" "$3" "$4" $PAIRS $work || return
+	done
+}
+
+bounded() {
+	local name="scale: $1, $2 CPUs, $3 nodes" out more
+	if out=$(./scale "$1" "$2" "$3" $PAIRS 1000); then
+		ok "$name"
+	elif more=$(in_step_by_chance "$out" "$1" "$2" "$3"); then
+		ok "$name: in step in one run of three"
 	else
-		not_ok "scale: $name" "$out"
+		not_ok "$name" "$out" "$more"
 	fi
 }
 
@@ -67,10 +77,6 @@ each() {
 			"$@" "$w" $machine
 		done
 	done
-}
-
-bounded() {
-	holds "$1, $2 CPUs, $3 nodes" "$1" "$2" "$3" $PAIRS 1000
 }
 
 row() {
