@@ -87,17 +87,39 @@ static void *take_one(unsigned node, unsigned class)
 	return object;
 }
 
-/* The next runs of objects below top, one for each hand: then those of a run come in turn with those of the others. */
-ALWAYS_INLINE void deal(void **top, unsigned hands)
+/* One object of each of four runs, or of two: they move on by so many runs. */
+ALWAYS_INLINE void turn4(void **at, unsigned by)
 {
-	for (unsigned i = 1; i < DEALT_RUN; i++) {
-		void *held[4] = {NULL};
+	void *held[] = {at[0], *(at - DEALT_RUN), *(at - 2 * DEALT_RUN), *(at - 3 * DEALT_RUN)};
 
-		for (unsigned h = 0; h < hands; h++)
-			held[h] = *(top - h * DEALT_RUN - i);
-		for (unsigned h = 0; h < hands; h++)
-			*(top - h * DEALT_RUN - i) = held[(h + i) % hands];
+	at[0] = held[by];
+	*(at - DEALT_RUN) = held[(1 + by) % 4];
+	*(at - 2 * DEALT_RUN) = held[(2 + by) % 4];
+	*(at - 3 * DEALT_RUN) = held[(3 + by) % 4];
+}
+
+ALWAYS_INLINE void turn2(void **at)
+{
+	void *held = at[0];
+
+	at[0] = *(at - DEALT_RUN);
+	*(at - DEALT_RUN) = held;
+}
+
+/* The next runs of objects below top: then those of a run come in turn with those of the others. */
+static void deal4(void **top)
+{
+	for (unsigned i = 0; i < DEALT_RUN; i += 4) {
+		turn4(top - i - 1, 1);
+		turn4(top - i - 2, 2);
+		turn4(top - i - 3, 3);
 	}
+}
+
+static void deal2(void **top)
+{
+	for (unsigned i = 1; i < DEALT_RUN; i += 2)
+		turn2(top - i);
 }
 
 /*
@@ -109,9 +131,9 @@ static void part_neighbours(void **top, unsigned count, unsigned bytes)
 	unsigned hands = hands_of(bytes);
 
 	for (; hands == 4 && count >= 4 * DEALT_RUN; count -= 4 * DEALT_RUN, top -= 4 * DEALT_RUN)
-		deal(top, 4);
+		deal4(top);
 	for (; hands == 2 && count >= 2 * DEALT_RUN; count -= 2 * DEALT_RUN, top -= 2 * DEALT_RUN)
-		deal(top, 2);
+		deal2(top);
 }
 
 /* A magazine filled from the spans; uses *empty, and leaves it when there is nothing to be had. */

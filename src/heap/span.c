@@ -88,7 +88,9 @@ void near__span_relink(struct span_list *list, struct span *span, uint32_t index
 static unsigned take_from(struct span *span, void **top, unsigned want)
 {
 	const struct class_info *class = &near__class[span->class];
-	unsigned got = 0, words = (span->fresh + 63u) / 64;
+	uintptr_t start = span->start;
+	size_t bytes = class->bytes;
+	unsigned got = 0, fresh = span->fresh, words = (fresh + 63) / 64, more;
 
 	for (unsigned w = 0; w < words && got < want; w++) {
 		uint64_t bits = span->free[w];
@@ -96,16 +98,20 @@ static unsigned take_from(struct span *span, void **top, unsigned want)
 		for (; bits && got < want; bits &= bits - 1) {
 			unsigned object = w * 64 + (unsigned)__builtin_ctzll(bits);
 
-			*top-- = (void *)(span->start + (size_t)object * class->bytes);
+			*top-- = (void *)(start + object * bytes);
 			got++;
 		}
 		span->free[w] = bits;
 	}
-	for (; got < want && span->fresh < class->objects; got++)
-		*top-- = (void *)(span->start + (size_t)span->fresh++ * class->bytes);
+	more = (unsigned)size_min(want - got, class->objects - fresh);
+	start += fresh * bytes;
+	for (unsigned i = 0; i < more; i++, start += bytes)
+		*top-- = (void *)start;
+	got += more;
+	span->fresh = (uint16_t)(fresh + more);
 	span->used = (uint16_t)(span->used + got);
 	if (unlikely(load_relaxed(&span->hollow))) {
-		near__regret_taken(&near__heap[span->node]->hollow_regret, (size_t)got * class->bytes, near__conf.retain_max);
+		near__regret_taken(&near__heap[span->node]->hollow_regret, got * bytes, near__conf.retain_max);
 		store_relaxed(&span->hollow, (uint8_t)false);
 	}
 	store_relaxed(&span->age, (uint8_t)0);
@@ -225,36 +231,50 @@ uintptr_t near__span_object(const struct span *span, uintptr_t address)
 	return address - (address - start) % bytes;
 }
 
-/* The object's number; ends the program when there is none that starts at `address` and is in use. */
-static unsigned number_in(const struct span *span, uintptr_t address, const char *call)
+/* Sets the bits of `n` objects of the span; ends the program at one that is no object of it in use. */
+static void set_free(struct span *span, void *const *objects, unsigned n, const char *call)
 {
-	const struct class_info *class = &near__class[span->class];
-	size_t offset = address - span->start;
-	unsigned object = (unsigned)((uint64_t)offset * class->inverse >> 32);
+	const struct class_info class = near__class[span->class];
+	uintptr_t start = span->start;
+	unsigned fresh = span->fresh, word = 0;
+	uint64_t bits = span->free[0];
 
-	if (unlikely((size_t)object * class->bytes != offset))
-		near__die("%s(%p): inside a block, not its start", call, (void *)address);
-	if (unlikely(object >= span->fresh))
-		near__die("%s(%p): never handed out", call, (void *)address);
-	if (unlikely(bit_test(span->free, object)))
-		near__die("%s(%p): already free", call, (void *)address);
-	return object;
+	for (unsigned i = n; i-- > 0;) {
+		size_t offset = (uintptr_t)objects[i] - start;
+		unsigned object = (unsigned)((uint64_t)offset * class.inverse >> 32);
+
+		if (unlikely((size_t)object * class.bytes != offset))
+			near__die("%s(%p): inside a block, not its start", call, objects[i]);
+		if (unlikely(object >= fresh))
+			near__die("%s(%p): never handed out", call, objects[i]);
+		if (object / 64 != word) {
+			span->free[word] = bits;
+			word = object / 64;
+			bits = span->free[word];
+		}
+		if (unlikely(bits >> (object % 64) & 1))
+			near__die("%s(%p): already free", call, objects[i]);
+		bits |= 1ull << (object % 64);
+	}
+	span->free[word] = bits;
 }
 
-/* Returns the span's index when it is empty now and should go; it is then unlisted. */
-static uint32_t give_one(struct span_list *list, struct span *span, uint32_t index, uintptr_t address, const char *call)
+/* `n` objects of one span. Returns the span's index when it is empty now and should go; it is then unlisted. */
+static uint32_t give_run(struct span_list *list, uint32_t index, void *const *objects, unsigned n, const char *call)
 {
-	unsigned object = number_in(span, address, call);
+	struct span *span = span_at(index);
+	unsigned left;
 
-	span->free[object / 64] |= 1ull << (object % 64);
-	if ((span->listed && span->used > 1 && span->used > span->low) || span->purging) {
-		span->used--;
+	set_free(span, objects, n, call);
+	left = span->used - n;
+	if ((span->listed && left && left >= span->low) || span->purging) {
+		span->used = (uint16_t)left;
 		return 0;
 	}
 	if (span->listed)
 		near__span_unlink(list, span);
-	span->used--;
-	if (!span->used && (list->empties || span->bytes > EMPTY_KEPT_BYTES)) {
+	span->used = (uint16_t)left;
+	if (!left && (list->empties || span->bytes > EMPTY_KEPT_BYTES)) {
 		store_release(&span->state, (uint32_t)SPAN_HELD);
 		return index;
 	}
@@ -267,27 +287,31 @@ static unsigned give_to_one_node(unsigned class, void *const *objects, const uin
 				 const char *call)
 {
 	uint32_t empty[MAGAZINE_CAPACITY];
-	unsigned node = span_at(index[n - 1])->node, given = 0, empties = 0;
+	unsigned node = span_at(index[n - 1])->node, end = n, first, empties = 0;
 	struct span_list *list = &near__heap[node]->spans[class];
 	bool stale = lock_is_mine(&near__purge_lock); /* what comes out of caches because nobody used it */
 
 	if (!lock_acquire(&list->lock))
 		return 0;
-	for (unsigned i = n; i-- > 0 && span_at(index[i])->node == node; given++) {
-		uint32_t gone = give_one(list, span_at(index[i]), index[i], (uintptr_t)objects[i], call);
+	for (; end && span_at(index[end - 1])->node == node; end = first) {
+		struct span *span = span_at(index[end - 1]);
+		uint32_t gone;
 
+		for (first = end - 1; first && index[first - 1] == index[end - 1];)
+			first--;
+		gone = give_run(list, index[end - 1], objects + first, end - first, call);
 		if (!stale)
-			store_relaxed(&span_at(index[i])->age, (uint8_t)0);
-		else if (span_at(index[i])->age == SPAN_PURGED)
-			store_relaxed(&span_at(index[i])->age, (uint8_t)(SPAN_PURGED - 1));
+			store_relaxed(&span->age, (uint8_t)0);
+		else if (span->age == SPAN_PURGED)
+			store_relaxed(&span->age, (uint8_t)(SPAN_PURGED - 1));
 		if (gone)
 			empty[empties++] = gone;
 	}
 	lock_release(&list->lock);
 	while (empties)
 		release_span(empty[--empties]);
-	near__heap_note_objects(node, (size_t)given * near__class[class].bytes);
-	return given;
+	near__heap_note_objects(node, (size_t)(n - end) * near__class[class].bytes);
+	return n - end;
 }
 
 unsigned near__span_give(unsigned class, void *const *objects, unsigned n, const char *call)
@@ -296,6 +320,11 @@ unsigned near__span_give(unsigned class, void *const *objects, unsigned n, const
 	unsigned left = n, given = 1;
 
 	for (unsigned i = 0; i < n; i++) {
+		/* All of a page are of one span. */
+		if (i && !(((uintptr_t)objects[i] ^ (uintptr_t)objects[i - 1]) / MAP_PAGE)) {
+			index[i] = index[i - 1];
+			continue;
+		}
 		index[i] = near__pagemap_span((uintptr_t)objects[i]);
 		if (unlikely(!index[i] || span_at(index[i])->class != class))
 			near__die("%s(%p): already free", call, objects[i]);

@@ -25,13 +25,16 @@ static size_t class_bytes(unsigned class)
 	return ((size_t)1 << doubling) + ((size_t)(above % CLASS_STEPS + 1) << (doubling - 3));
 }
 
-/* The pages of a span: among the sizes from `least` to twice that, the first that wastes least at its end. */
-static size_t span_pages(size_t bytes, size_t least)
+/*
+ * The pages of a span: among the sizes from `least` to twice that, the first that wastes least at its end. In 32 bits, for
+ * every program that starts does these divisions.
+ */
+static uint32_t span_pages(uint32_t bytes, uint32_t least)
 {
-	size_t best = 0, best_waste = SIZE_MAX;
+	uint32_t best = 0, best_waste = UINT32_MAX;
 
-	for (size_t pages = least; pages <= 2 * least; pages++) {
-		size_t waste = (pages * PAGE % bytes) * 1024 / pages;
+	for (uint32_t pages = least; pages <= 2 * least; pages++) {
+		uint32_t waste = (pages * PAGE % bytes) * 1024 / pages;
 
 		if (waste < best_waste && pages * PAGE / bytes <= SPAN_MOST_OBJECTS) {
 			best = pages;
@@ -47,7 +50,10 @@ static void set_class(struct class_info *c, size_t bytes)
 
 	least = size_max(least, bytes * (bytes > CLASS_TABLE_LARGEST ? 1 : SPAN_LEAST_OBJECTS));
 
-	size_t pages = bytes > CLASS_TABLE_LARGEST ? bytes / PAGE : span_pages(bytes, (least + PAGE - 1) / PAGE);
+	size_t pages = bytes / PAGE;
+
+	if (bytes <= CLASS_TABLE_LARGEST)
+		pages = span_pages((uint32_t)bytes, (uint32_t)((least + PAGE - 1) / PAGE));
 
 	/* Above 32 KiB eight classes to a doubling are all multiples of a page. */
 	c->bytes = (uint32_t)bytes;

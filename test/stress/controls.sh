@@ -130,7 +130,7 @@ edited "tables are emptied without their lock" caches locked cache/drain.c \
 	's/bool locked = near__mode == NEAR_MODE_LOCKED;/bool locked = false;/'
 
 edited "objects of two nodes go back under the lock of one" adopt rseq heap/span.c \
-	's/ && span_at\(index\[i\]\)->node == node//'
+	's/ && span_at\(index\[end - 1\]\)->node == node//'
 edited "an idle bin is emptied without the stub" caches rseq cache/drain.c \
 	's/with_table\(table, empty_idle, age\)/empty_idle(table, age)/'
 
