@@ -142,6 +142,34 @@ Test(span, empty_spans_go_but_for_one)
 	cr_assert_eq(unit_span_trim(0), 0);
 }
 
+/* A batch goes back by runs of objects of one span; a span may have several, and is empty after its last. */
+Test(span, runs_of_several_spans_in_one_batch)
+{
+	static void *objects[2][MOST], *mixed[2 * MOST];
+	unsigned n = 0;
+
+	for (unsigned s = 0; s < 2; s++)
+		cr_assert_eq(take(CLASS, objects[s], MOST), MOST);
+	/* Runs of 1 to 7 objects of either span by turns, those of one span up and down through its bitmap. */
+	for (unsigned i = 0, run = 1; i < MOST; run = run % 7 + 1) {
+		unsigned end = i + run < MOST ? i + run : MOST;
+
+		for (unsigned s = 0; s < 2; s++) {
+			for (unsigned k = i; k < end; k++)
+				mixed[n++] = objects[s][k * 37 % MOST];
+		}
+		i = end;
+	}
+	give(CLASS, mixed, 600);
+	n = span_of(objects[0][0])->used + span_of(objects[1][0])->used;
+	cr_assert_eq(n, 2 * MOST - 600);
+	for (unsigned i = 0; i < 2 * MOST; i++)
+		cr_assert_eq(near__span_object(span_of(mixed[i]), (uintptr_t)mixed[i]), (uintptr_t)mixed[i]);
+	give(CLASS, mixed + 600, 2 * MOST - 600);
+	cr_assert_eq(spans_in_use(), 1);
+	cr_assert_eq(near__heap[0]->spans[CLASS].empties, 1);
+}
+
 /* Whole pages without an object in use go back to the kernel, once, and nothing else does. */
 Test(span, trim_purges_free_pages_of_partly_used_spans)
 {
@@ -239,6 +267,14 @@ static void give_twice(void)
 	near__span_give(bin_of(0, CLASS), pair, 1, "free");
 }
 
+/* Twice in one batch, with an object of another word of the bitmap between: each word is written back and read again. */
+static void give_twice_across_words(void)
+{
+	void *across[] = {pair[0], (char *)pair[0] + (size_t)64 * BYTES, pair[0]};
+
+	near__span_give(bin_of(0, CLASS), across, 3, "free");
+}
+
 static void give_inside(void)
 {
 	void *inside = (char *)pair[0] + 16;
@@ -266,10 +302,15 @@ Test(span, misuse_ends_the_program)
 {
 	char address[64];
 
-	take(CLASS, pair, 2);
+	static void *many[65];
+
+	take(CLASS, many, 65);
+	pair[0] = many[0];
+	pair[1] = many[64];
 	snprintf(address, sizeof(address), "free(%p): already free", pair[0]);
 	unit_expect_death(give_twice, address);
 	unit_expect_death(give_twice_at_once, address);
+	unit_expect_death(give_twice_across_words, address);
 	snprintf(address, sizeof(address), "realloc(%p): inside a block, not its start",
 		 (void *)((char *)pair[0] + 16));
 	unit_expect_death(give_inside, address);
