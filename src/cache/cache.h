@@ -233,6 +233,8 @@ size_t near__drain_all(void);
  * slow paths do.
  */
 size_t near__drain_idle(unsigned age, bool *left);
+
+/* Objects of one line are so many places apart in a magazine that was just filled. */
 enum { DEALT_RUN = 8 };
 
 /* Into how many hands objects are dealt (see refill.c): 1 where none share a line. */

@@ -300,9 +300,8 @@ static void give_after_the_span_went(void)
 
 Test(span, misuse_ends_the_program)
 {
-	char address[64];
-
 	static void *many[65];
+	char address[64];
 
 	take(CLASS, many, 65);
 	pair[0] = many[0];
