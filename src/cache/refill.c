@@ -13,6 +13,7 @@
 #include "base/conf.h"
 #include "cache/cache.h"
 #include "heap/retain.h"
+#include "os/os.h"
 
 /* What a taken spare is: at most one of the two is set. */
 struct hands {
@@ -124,7 +125,8 @@ static void deal2(void **top)
 
 /*
  * Objects that are taken one after the other often go to different threads, which must not write to one line. So those
- * in a line are put a run apart, and no more, or they would spread over more pages.
+ * in a line are put a run apart, and no more, or they would spread over more pages. A program with one thread is better
+ * off with neighbours, but for the first objects of a class: those may be for the threads that it is about to make.
  */
 static void part_neighbours(void **top, unsigned count, unsigned bytes)
 {
@@ -154,7 +156,8 @@ static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *e
 	if (!got)
 		return 0;
 	near__regret_taken(&near__depot[node]->regret, (size_t)got * near__class[class].bytes, near__depot_budget);
-	part_neighbours((void **)magazine, got, near__class[class].bytes);
+	if (want < near__class[class].capacity || !near__os_single_threaded())
+		part_neighbours((void **)magazine, got, near__class[class].bytes);
 	near__magazine_prepare(magazine, got); /* writes the sentinel below the objects just stored */
 	*empty = 0;
 	return magazine;

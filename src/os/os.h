@@ -204,6 +204,8 @@ void near__os_forked(void);
 bool near__os_thread(void (*body)(void), const char *name);
 /* If the calling thread is the main one: what to call when it ends without the process. Once in a process. */
 void near__os_when_main_ends(void (*call)(void));
+/* Whether libc knows that the program has made no thread yet; false where it does not tell. */
+bool near__os_single_threaded(void);
 /* How many threads the process has, ended main thread included; 0 where it cannot be known. */
 unsigned near__os_threads(void);
 /* Sleeps while *word is `value`, for that long at most; UINT64_MAX: without a limit. May return early. */

@@ -113,6 +113,16 @@ void near__os_when_main_ends(void (*call)(void))
 		pthread_setspecific(key, &key);
 }
 
+/* Cleared by glibc 2.32 and later before the first thread is made. */
+extern char __libc_single_threaded WEAK;
+
+bool near__os_single_threaded(void)
+{
+	const char *volatile single = &__libc_single_threaded;
+
+	return single && *(const volatile char *)single;
+}
+
 unsigned near__os_threads(void)
 {
 	struct stat status;
