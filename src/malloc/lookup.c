@@ -7,6 +7,12 @@
 
 uint64_t near__foreign_count;
 
+/* Of any address, as in pagemap_slot. */
+static unsigned pagemap_bin(uintptr_t address)
+{
+	return address >> PAGEMAP_LEAF_SHIFT < PAGEMAP_ROOT_ENTRIES ? (unsigned)pagemap_slot(address) / BIN_WORDS : 0;
+}
+
 static bool is_block(uint32_t state)
 {
 	return state == SPAN_RUN || state == SPAN_MAPPED;
@@ -15,20 +21,19 @@ static bool is_block(uint32_t state)
 struct block near__lookup(const void *ptr)
 {
 	uintptr_t address = (uintptr_t)ptr;
-	uint32_t index = near__pagemap_span(address);
+	unsigned bin = pagemap_bin(address);
 	struct span *span;
+	uint32_t index;
 
+	if (likely(bin)) /* the record, and what names it, are often not in the cache */
+		return (struct block){.bytes = near__class[bin_class(bin)].bytes, .bin = bin};
+	index = near__pagemap_span(address);
 	if (!index)
 		return (struct block){0};
 	span = pool_record(&near__spans, index);
-
-	unsigned bin = (unsigned)pagemap_slot(address) / BIN_WORDS;
-
-	if (bin)
-		return (struct block){.bytes = near__class[bin_class(bin)].bytes, .bin = bin};
 	if (span->start != address || !is_block(load_acquire(&span->state)))
 		return (struct block){0};
-	return (struct block){.bytes = span->bytes, .index = index, .span = span};
+	return (struct block){.bytes = span->bytes, .index = index};
 }
 
 static bool contains(const struct span *span, uintptr_t address)
@@ -53,9 +58,8 @@ static const struct span *large_around(uintptr_t address)
 int near__home_of(const void *ptr)
 {
 	uintptr_t address = (uintptr_t)ptr;
-	uint32_t index = near__pagemap_span(address);
-	unsigned bin = index ? (unsigned)pagemap_slot(address) / BIN_WORDS : 0;
-	const struct span *span = bin ? pool_record(&near__spans, index) : large_around(address);
+	unsigned bin = pagemap_bin(address);
+	const struct span *span = bin ? pool_record(&near__spans, near__pagemap_span(address)) : large_around(address);
 
 	if (!span || (bin && !near__span_object(span, address)))
 		return -1;

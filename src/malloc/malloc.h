@@ -49,17 +49,24 @@ void *near__enomem(void);
 
 /* ---- lookup.c -------------------------------------------------------------------------------------- */
 
-/* A pointer resolved: usable bytes, and for large blocks the span. bytes == 0: not ours (any more). */
+/*
+ * A pointer resolved: its bin, and usable bytes; or where bin is 0, the record of its span. bytes == 0: not ours (any more).
+ * Two words, which are passed in registers.
+ */
 struct block {
 	size_t bytes;
-	unsigned bin;	/* 0: large */
-	uint32_t index; /* of the span, when large */
-	struct span *span;
+	uint32_t bin;
+	uint32_t index;
 };
 
-ALWAYS_INLINE unsigned block_node(const struct block *block)
+ALWAYS_INLINE struct span *block_span(struct block block)
 {
-	return block->bin ? bin_node(block->bin) : block->span->node;
+	return pool_record(&near__spans, block.index);
+}
+
+ALWAYS_INLINE unsigned block_node(struct block block)
+{
+	return block.bin ? bin_node(block.bin) : block_span(block)->node;
 }
 
 struct block near__lookup(const void *ptr) NEAR_NO_ACCESS;

@@ -27,15 +27,15 @@ static void *adopt(void *ptr, size_t size, int node, const char *call)
 	return copy(ptr, bytes, size, node);
 }
 
-static bool is_on(const struct block *block, int node)
+static bool is_on(struct block block, int node)
 {
 	return node == NODE_OF_CALLER || block_node(block) == (unsigned)node;
 }
 
 /* Whether the block that is there is just what malloc(size) would give, or the next best thing. */
-static bool stays(const struct block *block, size_t size)
+static bool stays(struct block block, size_t size)
 {
-	return block->bin && size <= block->bytes && near__class[class_of(size)].bytes == block->bytes;
+	return block.bin && size <= block.bytes && near__class[class_of(size)].bytes == block.bytes;
 }
 
 void *near__realloc(void *ptr, size_t size, int node, const char *call)
@@ -55,17 +55,17 @@ void *near__realloc(void *ptr, size_t size, int node, const char *call)
 		return adopt(ptr, size, node, call);
 	if (size > PTRDIFF_MAX)
 		return near__enomem();
-	if (is_on(&block, node) && (size <= CLASS_LARGEST ? stays(&block, size) : block.span != NULL)) {
+	if (is_on(block, node) && (size <= CLASS_LARGEST ? stays(block, size) : !block.bin)) {
 		if (block.bin)
 			return ptr;
-		moved = near__large_resize(block.span, block.index, size);
+		moved = near__large_resize(block_span(block), block.index, size);
 		if (moved)
 			return moved;
 	}
 	saved = errno;
 	moved = copy(ptr, block.bytes, size, node);
 	/* Shrinking cannot fail: there is a block already, if that is one where it should be. */
-	if (!moved && size <= block.bytes && (is_on(&block, node) || !near__topology.strict)) {
+	if (!moved && size <= block.bytes && (is_on(block, node) || !near__topology.strict)) {
 		errno = saved;
 		return ptr;
 	}

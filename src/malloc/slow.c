@@ -205,10 +205,10 @@ void near__free_slow(void *ptr, const char *call)
 	table = current_table();
 	if (!block.bin) {
 		if (table) {
-			near__cache_note_freed(table, block.span->node, 1, block.bytes);
+			near__cache_note_freed(table, block_span(block)->node, 1, block.bytes);
 			keep_tick(table);
 		}
-		if (unlikely(!near__large_free(block.span, block.index)))
+		if (unlikely(!near__large_free(block_span(block), block.index)))
 			near__die("%s(%p): already free", call, ptr);
 		keep_after_free();
 		return;
