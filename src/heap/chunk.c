@@ -442,10 +442,12 @@ void near__chunk_rebuild(unsigned node)
 		near__bits_set(chunk->dirty, at, (unsigned)(span->bytes / MAP_PAGE));
 	}
 	/* The thread that came along may be the one that gives them back; else they are free again, and dirty still. */
-	if (heap->lent.pages && near__purger_survives)
-		near__bits_set(chunk_at(heap->lent.chunk)->used, heap->lent.at, heap->lent.pages);
-	else
-		heap->lent.pages = 0;
+	for (struct lent *run = heap->lent; run < heap->lent + LENT_MOST; run++) {
+		if (run->pages && near__purger_survives)
+			near__bits_set(chunk_at(run->chunk)->used, run->at, run->pages);
+		else
+			run->pages = 0;
+	}
 	near__region_rebuild(heap, node);
 	for (uint32_t i = POOL_FIRST; i < chunks; i++) {
 		struct chunk *chunk = near__pool_peek(&near__chunks, i);

@@ -120,6 +120,8 @@ struct lent {
 	uint16_t at, pages; /* 0 pages: none */
 };
 
+enum { LENT_MOST = 16 };
+
 /* What was given back and not taken again since, and how much of it was taken again lately. Lossy. */
 struct regret {
 	size_t gone;
@@ -133,7 +135,7 @@ struct chunk_heap {
 	uint64_t nonempty ALIGNED(CACHE_LINE_PAIR);  /* bit per bucket */
 	uint32_t first[CHUNK_BUCKETS];
 	uint32_t regions; /* the newest; its index */
-	struct lent lent;
+	struct lent lent[LENT_MOST];
 	size_t reserved;   /* address space of all regions */
 	size_t committed;  /* bytes of all chunks */
 	size_t free_bytes; /* of free pages, dirty or not */

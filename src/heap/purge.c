@@ -14,13 +14,13 @@
 
 struct lock near__purge_lock;
 bool near__purger_survives;
-uint32_t near__purging_span;
+uint32_t near__purging_spans[LENT_MOST];
 
 /* ---- chunks ----------------------------------------------------------------------------------------- */
 
-static int give_back(void *start, size_t bytes)
+static uint64_t give_back(const struct iovec *range, unsigned n)
 {
-	return near__conf.purge == CONF_PURGE_FREE ? near__os_purge_lazily(start, bytes) : near__os_purge(start, bytes);
+	return near__os_purge_ranges(range, n, near__conf.purge == CONF_PURGE_FREE);
 }
 
 bool near__purge_may_wait(void)
@@ -57,62 +57,83 @@ static bool find_dirt(const struct chunk *chunk, unsigned end, unsigned most, st
 	return run->pages;
 }
 
-static bool lend(struct chunk_heap *heap, unsigned node, unsigned end, size_t most, struct lent *run)
+/* Runs that end at or before `end`, from the last on, of `most` bytes at most. Returns how many. */
+static unsigned lend(struct chunk_heap *heap, unsigned node, uint32_t index, unsigned end, size_t most)
 {
-	struct chunk *chunk = near__pool_peek(&near__chunks, run->chunk);
-	bool found;
+	struct chunk *chunk = near__pool_peek(&near__chunks, index);
+	unsigned left = (unsigned)size_min(most / MAP_PAGE, CHUNK_PAGES), n = 0;
+	struct lent run = {.chunk = index, .at = (uint16_t)end};
 
 	if (!lock_acquire(&heap->lock))
-		return false;
-	found = chunk->in_use && chunk->node == node &&
-		find_dirt(chunk, end, (unsigned)size_min(most / MAP_PAGE, CHUNK_PAGES), run);
-	if (found) {
-		heap->lent = *run;
+		return 0;
+	while (n < LENT_MOST && (left || !n) && chunk->in_use && chunk->node == node &&
+	       find_dirt(chunk, run.at, left, &run)) {
+		heap->lent[n] = run;
 		compiler_barrier();
-		near__chunk_unlink(heap, chunk);
-		near__bits_set(chunk->used, run->at, run->pages);
-		near__chunk_settle(heap, chunk, run->chunk);
+		if (!n++)
+			near__chunk_unlink(heap, chunk);
+		near__bits_set(chunk->used, run.at, run.pages);
+		left -= (unsigned)size_min(left, run.pages);
 	}
+	if (n)
+		near__chunk_settle(heap, chunk, index);
 	lock_release(&heap->lock);
-	return found;
+	return n;
 }
 
-static size_t take_back(struct chunk_heap *heap, const struct lent *run, bool purged)
+/* The first n of what is lent; bit i of `purged`: that went back. */
+static size_t take_back(struct chunk_heap *heap, uint32_t index, unsigned n, uint64_t purged)
 {
-	struct chunk *chunk = pool_record(&near__chunks, run->chunk);
+	struct chunk *chunk = pool_record(&near__chunks, index);
 	size_t bytes = 0;
 
 	if (!lock_acquire(&heap->lock))
 		return 0;
 	near__chunk_unlink(heap, chunk);
-	near__bits_clear(chunk->used, run->at, run->pages);
-	if (purged) {
-		bytes = (size_t)near__bits_count(chunk->dirty, run->at, run->pages) * MAP_PAGE;
-		near__bits_clear(chunk->dirty, run->at, run->pages);
+	for (unsigned i = 0; i < n; i++) {
+		const struct lent *run = &heap->lent[i];
+
+		near__bits_clear(chunk->used, run->at, run->pages);
+		if (purged >> i & 1) {
+			bytes += (size_t)near__bits_count(chunk->dirty, run->at, run->pages) * MAP_PAGE;
+			near__bits_clear(chunk->dirty, run->at, run->pages);
+		}
+	}
+	if (bytes) {
 		store_relaxed(&heap->given_back, heap->given_back + bytes);
 		near__regret_given(&heap->regret, near__heap_resident(chunk->node, bytes));
 	}
-	near__chunk_settle(heap, chunk, run->chunk);
+	near__chunk_settle(heap, chunk, index);
 	compiler_barrier();
-	heap->lent.pages = 0;
+	for (unsigned i = 0; i < n; i++)
+		heap->lent[i].pages = 0;
 	lock_release(&heap->lock);
 	return bytes;
 }
 
-/* One chunk, a run at a time from the last to the first. */
+/* One chunk, some runs at a time from the last to the first. */
 static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t most, bool *refused)
 {
 	struct chunk_heap *heap = &near__heap[node]->chunks;
 	struct chunk *chunk = near__pool_peek(&near__chunks, index);
-	struct lent run = {.chunk = index, .at = CHUNK_PAGES};
+	unsigned end = CHUNK_PAGES, n;
 	size_t bytes = 0, dirty;
 
 	while (bytes < most && (dirty = load_relaxed(&heap->dirty_free)) > keep &&
-	       lend(heap, node, run.at, size_min(most - bytes, dirty - keep), &run)) {
-		bool purged = !give_back((void *)(chunk->base + (size_t)run.at * MAP_PAGE), (size_t)run.pages * MAP_PAGE);
+	       (n = lend(heap, node, index, end, size_min(most - bytes, dirty - keep)))) {
+		struct iovec range[LENT_MOST];
+		uint64_t purged;
 
-		*refused |= !purged;
-		bytes += take_back(heap, &run, purged);
+		for (unsigned i = 0; i < n; i++) {
+			const struct lent *run = &heap->lent[i];
+
+			range[i].iov_base = (void *)(chunk->base + (size_t)run->at * MAP_PAGE);
+			range[i].iov_len = (size_t)run->pages * MAP_PAGE;
+		}
+		end = heap->lent[n - 1].at;
+		purged = give_back(range, n);
+		*refused |= purged != UINT64_MAX >> (64 - n);
+		bytes += take_back(heap, index, n, purged);
 	}
 	if (bytes && load_relaxed(&chunk->free) < CHUNK_PAGES)
 		near__heap_split_huge(chunk);
@@ -155,7 +176,70 @@ size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split)
 
 /* ---- spans ------------------------------------------------------------------------------------------ */
 
-/* What is known of the span at one moment: objects may come back meanwhile, but none are handed out. */
+/*
+ * Spans that are out of circulation, near__purging_spans[], and ranges of them that are to go back by one call. Nothing of
+ * ours lies there, so they may read as zero from now on.
+ */
+struct batch {
+	unsigned spans, ranges;
+	bool squeezes;
+	size_t bytes;		 /* in ranges so far, the flushed ones included */
+	size_t given[LENT_MOST]; /* bytes of each span */
+	uint8_t owner[OS_MOST_RANGES];
+	struct iovec range[OS_MOST_RANGES];
+};
+
+static void give_back_batch(struct batch *batch)
+{
+	uint64_t purged = batch->ranges ? give_back(batch->range, batch->ranges) : 0;
+
+	for (unsigned i = 0; i < batch->ranges; i++) {
+		if (purged >> i & 1)
+			batch->given[batch->owner[i]] += batch->range[i].iov_len;
+		else
+			batch->bytes -= batch->range[i].iov_len;
+	}
+	batch->ranges = 0;
+}
+
+static void note_given(const struct batch *batch, struct span *span, size_t bytes)
+{
+	if (span->chunk)
+		near__heap_split_huge(pool_record(&near__chunks, span->chunk));
+	if (batch->squeezes && !load_relaxed(&span->hollow)) {
+		near__regret_given(&near__heap[span->node]->hollow_regret, bytes);
+		store_relaxed(&span->hollow, (uint8_t)true);
+	}
+}
+
+static void take_span_back(struct span *span, uint32_t *purging)
+{
+	struct span_list *list = &near__heap[span->node]->spans[span->class];
+	uint32_t index = *purging;
+
+	if (!lock_acquire(&list->lock))
+		return;
+	span->purging = false;
+	near__span_relink(list, span, index);
+	compiler_barrier();
+	*purging = 0;
+	lock_release(&list->lock);
+}
+
+static void flush(struct batch *batch)
+{
+	give_back_batch(batch);
+	for (unsigned i = 0; i < batch->spans; i++) {
+		struct span *span = pool_record(&near__spans, near__purging_spans[i]);
+
+		if (batch->given[i])
+			note_given(batch, span, batch->given[i]);
+		take_span_back(span, &near__purging_spans[i]);
+	}
+	batch->spans = 0;
+}
+
+/* What is known of a span at one moment: objects may come back meanwhile, but none are handed out. */
 struct view {
 	uintptr_t start;
 	size_t bytes;
@@ -169,10 +253,10 @@ static bool is_free(const struct view *view, unsigned object)
 	return object >= view->fresh || bit_test(view->free, object);
 }
 
-/* Whole pages of which every object is free. Nothing of ours lies in them, so they may read as zero from now on. */
-static size_t purge_view(const struct view *view)
+/* Whole pages of which every object is free, of the batch's last span. */
+static void add_pages(struct batch *batch, const struct view *view)
 {
-	size_t page = size_max(near__os_page_size, MAP_PAGE), bytes = 0;
+	size_t page = size_max(near__os_page_size, MAP_PAGE);
 
 	for (unsigned object = 0; object < view->class->objects; object++) {
 		unsigned first = object;
@@ -184,14 +268,19 @@ static size_t purge_view(const struct view *view)
 		uintptr_t from = round_up(view->start + first * (size_t)view->class->bytes, page);
 		uintptr_t to = round_down(view->start + end, page);
 
-		if (object > first && to > from && !give_back((void *)from, to - from))
-			bytes += to - from;
+		if (object == first || to <= from)
+			continue;
+		if (batch->ranges == OS_MOST_RANGES)
+			give_back_batch(batch);
+		batch->owner[batch->ranges] = (uint8_t)(batch->spans - 1);
+		batch->range[batch->ranges++] = (struct iovec){(void *)from, to - from};
+		batch->bytes += to - from;
 	}
-	return bytes;
 }
 
-/* A listed span of the node that is old enough and not purged yet, off its list. */
-static bool lend_span(struct span *span, uint32_t index, unsigned node, unsigned age, struct view *view)
+/* A listed span of the node that is old enough and not purged yet, off its list and into the batch, which has room. */
+static bool lend_span(struct batch *batch, struct span *span, uint32_t index, unsigned node, unsigned age,
+		      struct view *view)
 {
 	unsigned class = load_relaxed(&span->class);
 	struct span_list *list = &near__heap[node]->spans[class];
@@ -203,7 +292,8 @@ static bool lend_span(struct span *span, uint32_t index, unsigned node, unsigned
 	found = span->state == SPAN_OBJECTS && span->listed && span->node == node && span->class == class &&
 		span->age >= age && span->age != SPAN_PURGED;
 	if (found) {
-		near__purging_span = index;
+		near__purging_spans[batch->spans] = index;
+		batch->given[batch->spans++] = 0;
 		compiler_barrier();
 		span->purging = true;
 		span->age = SPAN_PURGED; /* what comes back meanwhile makes it young again */
@@ -217,33 +307,17 @@ static bool lend_span(struct span *span, uint32_t index, unsigned node, unsigned
 	return found;
 }
 
-static void take_span_back(struct span *span, uint32_t index)
-{
-	struct span_list *list = &near__heap[span->node]->spans[span->class];
-
-	if (!lock_acquire(&list->lock))
-		return;
-	span->purging = false;
-	near__span_relink(list, span, index);
-	compiler_barrier();
-	near__purging_span = 0;
-	lock_release(&list->lock);
-}
-
-/* `at` least this old. Returns bytes. */
-static size_t purge_span(struct span *span, uint32_t index, unsigned node, unsigned age)
+/* If it is at least this old. The batch is to be flushed in the end. */
+static void purge_span(struct batch *batch, struct span *span, uint32_t index, unsigned node, unsigned age)
 {
 	struct view view;
-	size_t bytes;
 
-	if (load_relaxed(&span->age) < age || load_relaxed(&span->age) == SPAN_PURGED ||
-	    !lend_span(span, index, node, age, &view))
-		return 0;
-	bytes = purge_view(&view);
-	if (bytes && span->chunk)
-		near__heap_split_huge(pool_record(&near__chunks, span->chunk));
-	take_span_back(span, index);
-	return bytes;
+	if (load_relaxed(&span->age) < age || load_relaxed(&span->age) == SPAN_PURGED)
+		return;
+	if (batch->spans == LENT_MOST)
+		flush(batch);
+	if (lend_span(batch, span, index, node, age, &view))
+		add_pages(batch, &view);
 }
 
 static struct span *objects_at(uint32_t index)
@@ -262,15 +336,16 @@ static bool may_purge_spans(void)
 size_t near__span_purge(unsigned node, unsigned age)
 {
 	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
-	size_t bytes = 0;
+	struct batch batch = {0};
 
 	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = objects_at(i);
 
 		if (span && span->node == node)
-			bytes += purge_span(span, i, node, age);
+			purge_span(&batch, span, i, node, age);
 	}
-	return bytes;
+	flush(&batch);
+	return batch.bytes;
 }
 
 /* It may have a page that was used and is free, and is not part of a huge one; a hint. */
@@ -283,50 +358,40 @@ static bool is_squeezable(const struct span *span)
 	       !load_relaxed(&((struct chunk *)pool_record(&near__chunks, chunk))->huge);
 }
 
-static size_t squeeze(struct span *span, uint32_t index, unsigned node)
-{
-	size_t bytes = purge_span(span, index, node, 0);
-
-	if (bytes && !load_relaxed(&span->hollow)) {
-		near__regret_given(&near__heap[node]->hollow_regret, bytes);
-		store_relaxed(&span->hollow, (uint8_t)true); /* a guess: the span may be another by now */
-	}
-	return bytes;
-}
-
 uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most)
 {
 	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0, i = from;
-	size_t bytes = 0;
+	struct batch batch = {.squeezes = true};
 
-	for (; i < end && i - from < records && bytes < most; i++) {
+	for (; i < end && i - from < records && batch.bytes < most; i++) {
 		struct span *span = objects_at(i);
 
 		if (span && span->node == node && is_squeezable(span))
-			bytes += squeeze(span, i, node);
+			purge_span(&batch, span, i, node, 0);
 	}
+	flush(&batch);
 	return i < end ? i : 0;
 }
 
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left)
 {
-	uint32_t end = near__pool_end(&near__spans);
+	uint32_t end = near__pool_end(&near__spans), i = from;
 	bool purge = may_purge_spans();
+	struct batch batch = {0};
 
-	for (uint32_t i = from; i < end; i++) {
+	for (; i < end && i - from < records; i++) {
 		struct span *span = objects_at(i);
 
-		if (i - from == records)
-			return i;
 		if (!span || load_relaxed(&span->age) == SPAN_PURGED)
 			continue;
 		if (load_relaxed(&span->age) < SPAN_PURGED - 1)
 			store_relaxed(&span->age, (uint8_t)(span->age + 1)); /* may undo a use: a look too old */
 		if (purge && load_relaxed(&span->listed)) {
 			/* Not all at once: spread over the second half of the time. */
-			purge_span(span, i, span->node, age - i % (age / 2 + 1));
+			purge_span(&batch, span, i, span->node, age - i % (age / 2 + 1));
 			*left |= load_relaxed(&span->age) != SPAN_PURGED;
 		}
 	}
-	return 0;
+	flush(&batch);
+	return i < end ? i : 0;
 }

@@ -16,8 +16,8 @@
 extern struct lock near__purge_lock;
 /* In the child of a fork, while it is mended: the thread that came along holds it. */
 extern bool near__purger_survives;
-/* The span that is being purged; 0: none. */
-extern uint32_t near__purging_span;
+/* The spans that are being purged; 0: none. */
+extern uint32_t near__purging_spans[LENT_MOST];
 
 /* False in a signal handler that came under a lock: what it takes out of circulation it may be unable to take back. */
 bool near__purge_may_wait(void);

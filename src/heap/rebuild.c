@@ -102,27 +102,38 @@ static void relink_extents(struct heap *heap, unsigned node)
 	}
 }
 
+static bool lends(const struct chunk_heap *heap)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < LENT_MOST; i++)
+		any |= heap->lent[i].pages;
+	return any;
+}
+
 /*
  * What a dead purger had out of circulation without holding the lock of what it belongs to. Nobody else is about yet, so
  * a lock that is free need not be taken; where the thread that came along holds it, the memory stays out.
  */
 static void take_back_purged(void)
 {
-	struct span *span = near__purging_span ? pool_record(&near__spans, near__purging_span) : NULL;
-
 	for (unsigned node = 0; node < near__nodes; node++) {
 		struct chunk_heap *heap = &near__heap[node]->chunks;
 
-		if (heap->lent.pages && !load_relaxed(&heap->lock.word))
+		if (lends(heap) && !load_relaxed(&heap->lock.word))
 			near__chunk_rebuild(node);
 	}
-	near__purging_span = 0;
-	if (!span || !span->purging)
-		return;
-	span->purging = false;
-	span->age = 0;
-	if (!load_relaxed(&near__heap[span->node]->spans[span->class].lock.word))
-		relink_spans(near__heap[span->node], span->node, span->class);
+	for (unsigned i = 0; i < LENT_MOST; i++) {
+		struct span *span = near__purging_spans[i] ? pool_record(&near__spans, near__purging_spans[i]) : NULL;
+
+		near__purging_spans[i] = 0;
+		if (!span || !span->purging)
+			continue;
+		span->purging = false;
+		span->age = 0;
+		if (!load_relaxed(&near__heap[span->node]->spans[span->class].lock.word))
+			relink_spans(near__heap[span->node], span->node, span->class);
+	}
 }
 
 void near__heap_after_fork(void)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 #include "base/compiler.h"
 
@@ -45,8 +46,12 @@ void near__os_guard(void *start);
 int near__os_populate(void *start, size_t bytes);
 /* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
 int near__os_purge(void *start, size_t bytes);
-/* The same when the kernel needs it, and until then it may read as before (MADV_FREE). */
-int near__os_purge_lazily(void *start, size_t bytes);
+/*
+ * The same of up to OS_MOST_RANGES ranges at once, or with `lazily` when the kernel needs them, and until then they may read
+ * as before (MADV_FREE). Bit i of the result: range[i] was given back.
+ */
+enum { OS_MOST_RANGES = 64 };
+uint64_t near__os_purge_ranges(const struct iovec *range, unsigned n, bool lazily);
 /* Huge pages for the range, or none: where the kernel gives them on request, or by itself. */
 int near__os_huge(void *start, size_t bytes, bool wanted);
 /* One byte for each of the kernel's pages; its lowest bit tells whether the page is resident. */

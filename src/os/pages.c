@@ -16,6 +16,10 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440
+#endif
+
 static void *map(size_t bytes, int protection, int flags)
 {
 	return kernel_pointer(KERNEL(SYS_mmap, 0, bytes, protection, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0));
@@ -167,9 +171,37 @@ int near__os_purge(void *start, size_t bytes)
 	return (int)-KERNEL(SYS_madvise, start, bytes, MADV_DONTNEED);
 }
 
-int near__os_purge_lazily(void *start, size_t bytes)
+/*
+ * All by one call, after which the CPUs that run the program's other threads forget the pages: once, and not for each
+ * range, which takes several times as long as the call itself and interrupts all of them. How many of the ranges, from the
+ * first on, are done. Of oneself by this name since Linux 6.15, with one such interruption since 6.16.
+ */
+static unsigned purge_together(const struct iovec *range, unsigned n, int advice)
 {
-	return (int)-KERNEL(SYS_madvise, start, bytes, MADV_FREE);
+	enum { PIDFD_OF_THIS_THREAD = -10000 };
+	static enum { UNKNOWN, WORKS, REFUSED } state;
+	unsigned done = 0;
+	long bytes;
+
+	if (n < 2 || load_relaxed(&state) == REFUSED || near__os_single_threaded())
+		return 0;
+	bytes = KERNEL(SYS_process_madvise, PIDFD_OF_THIS_THREAD, range, n, advice, 0);
+	if (load_relaxed(&state) == UNKNOWN)
+		store_relaxed(&state, bytes < 0 ? REFUSED : WORKS);
+	for (; done < n && bytes >= (long)range[done].iov_len; done++)
+		bytes -= (long)range[done].iov_len;
+	return done;
+}
+
+uint64_t near__os_purge_ranges(const struct iovec *range, unsigned n, bool lazily)
+{
+	int advice = lazily ? MADV_FREE : MADV_DONTNEED;
+	unsigned together = purge_together(range, n, advice);
+	uint64_t done = together ? UINT64_MAX >> (64 - together) : 0;
+
+	for (unsigned i = together; i < n; i++)
+		done |= (uint64_t)!KERNEL(SYS_madvise, range[i].iov_base, range[i].iov_len, advice) << i;
+	return done;
 }
 
 int near__os_huge(void *start, size_t bytes, bool wanted)

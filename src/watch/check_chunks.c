@@ -16,11 +16,12 @@ static void *first_page(const struct chunk *chunk, const uint64_t *pages)
 /* Against the spans that live there, and what the kernel has. */
 static void check_owners(struct check *check, const struct chunk *chunk, uint32_t index)
 {
-	const struct lent *lent = &near__heap[chunk->node]->chunks.lent;
+	const struct lent *lent = near__heap[chunk->node]->chunks.lent;
 	const uint64_t *owned = check->owned[index];
 	uint64_t purged[CHUNK_WORDS], free[CHUNK_WORDS], nobodys[CHUNK_WORDS];
 
-	WRONG_IF(lent->pages && lent->chunk == index, "chunk %u lends %u pages to nobody", index, lent->pages);
+	for (unsigned i = 0; i < LENT_MOST; i++)
+		WRONG_IF(lent[i].pages && lent[i].chunk == index, "chunk %u lends %u pages to nobody", index, lent[i].pages);
 	for (unsigned w = 0; w < CHUNK_WORDS; w++) {
 		purged[w] = chunk->used[w] & ~chunk->dirty[w];
 		free[w] = owned[w] & ~chunk->used[w];

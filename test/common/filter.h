@@ -24,6 +24,7 @@ static const struct filtered_call filtered_calls[] = {
 	{"mremap", SYS_mremap},	      {"prctl", SYS_prctl},
 	{"getrandom", SYS_getrandom}, {"sched_getaffinity", SYS_sched_getaffinity},
 	{"clone3", SYS_clone3},	      {"clone", SYS_clone},
+	{"process_madvise", SYS_process_madvise},
 };
 
 enum { FILTERED_CALLS = sizeof(filtered_calls) / sizeof(filtered_calls[0]) };

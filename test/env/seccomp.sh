@@ -8,7 +8,7 @@
 . "$NEAR_SRC/test/lib.sh"
 . "$NEAR_SRC/test/common/lib.sh"
 
-calls="rseq membarrier mbind get_mempolicy getcpu madvise mremap prctl getrandom sched_getaffinity clone3 all"
+calls="rseq membarrier mbind get_mempolicy getcpu madvise process_madvise mremap prctl getrandom sched_getaffinity clone3 all"
 
 refuse() {
 	local call error

@@ -25,6 +25,7 @@ static const struct call calls[] = {
 	{"munmap", SYS_munmap, {ENOMEM, EPERM}},
 	{"mprotect", SYS_mprotect, {ENOMEM, EACCES, EPERM, ENOSYS}},
 	{"madvise", SYS_madvise, {ENOMEM, EAGAIN, EINVAL, EINTR, EPERM, ENOSYS}},
+	{"process_madvise", SYS_process_madvise, {ENOMEM, EAGAIN, EBADF, EINVAL, EPERM, ENOSYS}},
 	{"mremap", SYS_mremap, {ENOMEM, EAGAIN, EFAULT, EPERM, ENOSYS}},
 	{"mincore", SYS_mincore, {ENOMEM, EAGAIN, EPERM, ENOSYS}},
 	{"brk", SYS_brk, {ENOMEM, EPERM}},

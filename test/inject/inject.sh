@@ -63,12 +63,12 @@ sweep() {
 
 if [ "$runs" -gt 100 ]; then
 	for mode in plain locked selfreg nodes strict; do
-		for workload in small middle large resize give_back fences threads forks figures; do
+		for workload in small middle large resize give_back together fences threads forks figures; do
 			sweep $mode $workload
 		done
 	done
 else
-	for workload in small middle large resize give_back fences threads forks figures; do
+	for workload in small middle large resize give_back together fences threads forks figures; do
 		sweep plain $workload
 	done
 	for pair in "locked give_back" "locked threads" "selfreg forks" "nodes threads" "nodes figures" "strict middle"; do
@@ -111,7 +111,9 @@ caught "the result of munmap is ignored" munmap large os/pages.c \
 caught "an extent is forgotten though munmap fails" munmap large os/pages.c \
 	'/^int near__os_unmap/,/^}/ s/return \(int\)-error;/return 0;/' ,extent_cache:0
 caught "the result of madvise is ignored" madvise give_back os/pages.c \
-	's/return \(int\)-(KERNEL\(SYS_madvise, start, bytes, MADV_DONTNEED\));/return \1, 0;/'
+	's/\(uint64_t\)!(KERNEL\(SYS_madvise, range.*\)) << i;/(\1, (uint64_t)1) << i;/'
+caught "the result of process_madvise is ignored" process_madvise together os/pages.c \
+	's/done < n && bytes >= \(long\)range\[done\].iov_len;/done < n;/'
 caught "the result of mremap is ignored where a mapping moves" mremap resize os/pages.c \
 	'/^int near__os_move/,/^}/ s/error = remap_result\((.*)\);/\1, error = 0;/'
 caught "the result of membarrier is ignored" membarrier fences os/membarrier.c \

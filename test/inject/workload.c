@@ -9,6 +9,7 @@
  */
 #include <near/malloc.h>
 #include <sys/prctl.h>
+#include <sys/single_threaded.h>
 
 #include "account.h"
 #include "calls.h"
@@ -181,6 +182,13 @@ static void give_back(void)
 	refused += s.failures;
 	shadow_close(&s);
 	expect_nothing_lost();
+}
+
+/* As if there were threads: then ranges go back together. */
+static void together(void)
+{
+	__libc_single_threaded = false;
+	give_back();
 }
 
 /* ---- fences ---------------------------------------------------------------------------------------------- */
@@ -410,6 +418,7 @@ static void figures(void)
 
 static const struct test_case cases[] = {
 	{"small", small},     {"middle", middle}, {"large", large},	{"resize", resize}, {"give_back", give_back},
+	{"together", together},
 	{"threads", threads}, {"forks", forks},	  {"figures", figures}, {"fences", fences},
 };
 

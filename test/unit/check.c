@@ -275,7 +275,7 @@ TEST_IN_BOTH_MODES(check, pages_are_right)
 	SPOIL(here.heap->chunks.free_bytes, 0, "bytes of free pages");
 	SPOIL(here.heap->chunks.dirty_free, 1, "bytes of free pages");
 	SPOIL(here.heap->chunks.reserved, 0, "reserved address space");
-	SPOIL(here.heap->chunks.lent, ((struct lent){here.span->chunk, 0, 1}), "lends 1 pages");
+	SPOIL(here.heap->chunks.lent[1], ((struct lent){here.span->chunk, 0, 1}), "lends 1 pages");
 	SPOIL(here.heap->chunks.lock.word, STRANGER, "the lock of the chunks");
 	SPOIL(here.region->busy, 17, "are counted as busy");
 	SPOIL(here.region->carved, here.region->carved + CHUNK_BYTES, "are carved");

@@ -226,7 +226,8 @@ static inline const char *chunks_wrong(unsigned node, bool strict)
 	WRONG_UNLESS(heap->committed == committed);
 	WRONG_UNLESS(heap->free_bytes == free_bytes);
 	WRONG_UNLESS(heap->dirty_free == dirty);
-	WRONG_UNLESS(!strict || !heap->lent.pages);
+	for (unsigned i = 0; i < LENT_MOST; i++)
+		WRONG_UNLESS(!strict || !heap->lent[i].pages);
 	WRONG_UNLESS(!heap->lock.word);
 	return NULL;
 }

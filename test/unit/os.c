@@ -58,6 +58,33 @@ Test(os, populating_leaves_what_is_there)
 	}
 }
 
+/* Before Linux 6.15 madvise knows of no others than one by one; what is locked stays. */
+Test(os, ranges_go_back_together_or_one_by_one)
+{
+	enum { RANGES = 4, KEPT = 2 };
+	size_t page = near__os_page_size, bytes = 2 * RANGES * page;
+
+	for (int old = 0; old < 2; old++) {
+		char *memory = near__os_map(bytes, page);
+		struct iovec range[RANGES];
+
+		cr_assert_not_null(memory);
+		cr_assert(!old || !filter_install("process_madvise", EPERM));
+		memset(memory, 'x', bytes);
+		for (unsigned i = 0; i < RANGES; i++)
+			range[i] = (struct iovec){memory + 2 * i * page, page};
+		cr_assert_eq(near__os_purge_ranges(range, RANGES, false), (1u << RANGES) - 1);
+		for (unsigned i = 0; i < 2 * RANGES; i++)
+			cr_assert_eq(memory[i * page], i % 2 ? 'x' : 0, "page %u", i);
+		memset(memory, 'x', bytes);
+		if (mlock(range[KEPT].iov_base, page))
+			cr_skip_test("nothing may be locked");
+		cr_assert_eq(near__os_purge_ranges(range, RANGES, false), ((1u << RANGES) - 1) & ~(1u << KEPT));
+		for (unsigned i = 0; i < 2 * RANGES; i++)
+			cr_assert_eq(memory[i * page], i % 2 || i == 2 * KEPT ? 'x' : 0, "page %u", i);
+	}
+}
+
 /* The kernel tries to write there for us. */
 static bool writable(void *address)
 {
