@@ -33,8 +33,9 @@ enum {
 	FUTILE_SHARE = 8,	/* if not one part in this many went when caches were emptied, */
 	WAIT_LEAST = 256 << 10, /* they are not emptied until so much more was freed, twice as much each time */
 	WAIT_MOST = 64 << 20,
-	HOLLOW_LEAST = 2 << 20, /* holes in spans that are worth looking at when the heap grows, */
-	HOLLOW_SHARE = 16,	/* and if they are this part of what spans have */
+	HOLLOW_LEAST = 2 << 20, /* so much more of holes in spans is worth looking at when the heap grows, */
+	HOLLOW_SHARE = 64,	/* if it is this part of what spans have, */
+	HOLLOW_STEP = 8,	/* and of all holes: the more lie there already, the more likely a page of them is free */
 	STUCK_LEAST = 4 << 20, /* what the kernel would not take is tried again when there is so much more, */
 	STUCK_SHARE = 4,       /* or this part of it */
 };
@@ -247,9 +248,11 @@ void near__heap_note_emptied(unsigned node, size_t holes_before)
 bool near__heap_is_hollow(unsigned node)
 {
 	const struct heap *heap = near__heap[node];
+	size_t holes = near__heap_holes(node);
+	size_t share = size_max(load_relaxed(&heap->span_bytes) / HOLLOW_SHARE, holes / HOLLOW_STEP);
 
-	return near__heap_holes(node) > load_relaxed(&heap->hollow) + load_relaxed(&heap->hollow_regret.regretted) +
-			       size_max(HOLLOW_LEAST, load_relaxed(&heap->span_bytes) / HOLLOW_SHARE);
+	return holes > load_relaxed(&heap->hollow) + load_relaxed(&heap->hollow_regret.regretted) +
+			       size_max(HOLLOW_LEAST, share);
 }
 
 void near__heap_note_grown(unsigned node)

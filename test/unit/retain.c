@@ -408,8 +408,8 @@ Test(retain, hollow_is_when_it_grows_beside_new_holes)
 	heap->object_bytes--;
 	near__heap_note_grown(0);
 	cr_assert(wishes(HEAP_HOLLOW));
-	heap->span_bytes = 64 * MIB;
-	heap->object_bytes = 60 * MIB;
+	heap->span_bytes = 256 * MIB;
+	heap->object_bytes = 252 * MIB;
 	cr_assert(!near__heap_is_hollow(0), "a small part");
 	heap->object_bytes--;
 	cr_assert(near__heap_is_hollow(0));
@@ -419,14 +419,21 @@ Test(retain, hollow_is_when_it_grows_beside_new_holes)
 	cr_assert(wishes(HEAP_HOLLOW) && near__heap_is_hollow(0), "only some were looked at");
 	near__heap_note_hollow(0, true);
 	cr_assert(!near__heap_is_hollow(0), "that was done");
-	heap->object_bytes = 56 * MIB - 1;
+	heap->object_bytes = 248 * MIB - 1;
 	cr_assert(!near__heap_is_hollow(0));
 	heap->object_bytes--;
 	cr_assert(near__heap_is_hollow(0), "as many again");
-	heap->object_bytes = 63 * MIB;
+	heap->object_bytes = 255 * MIB;
 	near__heap_note_filled(0);
 	cr_assert(!near__heap_is_hollow(0), "filled");
-	heap->object_bytes = 59 * MIB - 1;
+	heap->object_bytes = 251 * MIB - 1;
+	cr_assert(near__heap_is_hollow(0));
+
+	heap->object_bytes = 192 * MIB;
+	near__heap_note_hollow(0, true);
+	heap->object_bytes = 183 * MIB;
+	cr_assert(!near__heap_is_hollow(0), "a small part of the holes");
+	heap->object_bytes = 182 * MIB;
 	cr_assert(near__heap_is_hollow(0));
 }
 
@@ -435,14 +442,14 @@ Test(retain, hollow_less_when_it_was_regretted)
 {
 	struct heap *heap = near__heap[0];
 
-	heap->span_bytes = 64 * MIB;
+	heap->span_bytes = 256 * MIB;
 	near__regret_given(&heap->hollow_regret, 8 * MIB);
 	near__heap_note_hollow(0, true);
 	near__regret_taken(&heap->hollow_regret, 3 * MIB, 32 * MIB);
-	heap->object_bytes = 64 * MIB;
+	heap->object_bytes = 256 * MIB;
 	near__heap_note_filled(0);
 	cr_assert(!near__heap_is_hollow(0));
-	heap->object_bytes = 57 * MIB;
+	heap->object_bytes = 249 * MIB;
 	cr_assert(!near__heap_is_hollow(0));
 	heap->object_bytes--;
 	cr_assert(near__heap_is_hollow(0));
