@@ -148,5 +148,5 @@ done < <(grep -v '^#' "$counts")
 NOPS='__asm__ volatile("nop; nop; nop; nop");'
 control "four instructions more in the locked pop" hot arch/generic/locked.c \
 	"/^void \*near__locked_pop/,/^}/ s/^\tlock_release\(lock\);/\t$NOPS\n&/"
-control "four instructions more in the way to a span" flush meta/pagemap.c \
-	"/^uint32_t near__pagemap_span/,/^}/ s/^\{/&\n\t$NOPS/"
+control "four instructions more where a pointer is resolved" flush malloc/lookup.c \
+	"/^struct block near__lookup/,/^}/ s/^\{/&\n\t$NOPS/"
