@@ -120,6 +120,8 @@ Test(extents, too_small_they_grow)
 {
 	char *small = alloc(4 * MIB, 16), *wall = alloc(2 * MIB, 16), *large = alloc(6 * MIB, 16), *grown;
 
+	while (large + 6 * MIB == small) /* where the kernel put the wall elsewhere they would become one */
+		large = alloc(6 * MIB, 16);
 	large[100] = 5;
 	cr_assert(release(small) && release(large));
 	grown = alloc(9 * MIB, 16);
