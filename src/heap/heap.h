@@ -173,6 +173,7 @@ struct heap {
 	size_t object_bytes;		       /* and of the objects that the program or caches have; */
 	size_t object_high;		       /* the most since caches were emptied for want of them; lossy */
 	size_t freed_since, sparse_wait;       /* bytes freed since then; how many there should be until the next time; lossy */
+	size_t emptied_objects;	       /* bytes of objects that were left when caches were last emptied for that; lossy */
 	size_t hollow;			       /* holes in spans that stay when the heap grows: their free pages were given back; lossy */
 	struct regret hollow_regret;
 	uint32_t squeezed; /* where giving them back goes on; 0: nowhere; the purge lock's */

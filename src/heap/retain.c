@@ -238,11 +238,14 @@ void near__heap_note_emptied(unsigned node, size_t holes_before)
 {
 	struct heap *heap = near__heap[node];
 	size_t holes = near__heap_holes(node), wait = load_relaxed(&heap->sparse_wait);
-	bool futile = holes > holes_before - holes_before / FUTILE_SHARE;
+	size_t objects = load_relaxed(&heap->object_bytes), last = load_relaxed(&heap->emptied_objects);
+	bool again = objects > last / 2 && objects / 2 < last; /* what went came back, for the same objects */
+	bool futile = again || holes > holes_before - holes_before / FUTILE_SHARE;
 
+	store_relaxed(&heap->emptied_objects, objects);
 	store_relaxed(&heap->sparse_wait, futile ? size_min(size_max(wait * 2, WAIT_LEAST), WAIT_MOST) : WAIT_LEAST);
 	store_relaxed(&heap->freed_since, 0);
-	store_relaxed(&heap->object_high, load_relaxed(&heap->object_bytes));
+	store_relaxed(&heap->object_high, objects);
 }
 
 bool near__heap_is_hollow(unsigned node)

@@ -472,6 +472,7 @@ Test(retain, what_was_futile_is_not_tried_again_soon)
 		near__heap_note_objects(0, 1);
 		cr_assert(wishes(HEAP_SPARSE));
 	}
+	heap->object_bytes = 32 * MIB;
 	near__heap_note_emptied(0, 2 * near__heap_holes(0));
 	cr_assert_eq(heap->sparse_wait, 256 * KIB, "half of them went");
 	heap->object_bytes = 0;
@@ -482,4 +483,13 @@ Test(retain, what_was_futile_is_not_tried_again_soon)
 	cr_assert_eq(heap->sparse_wait, 512 * KIB, "less");
 	cr_assert_eq(heap->freed_since, 0);
 	cr_assert_eq(heap->object_high, heap->object_bytes);
+	heap->span_bytes = 512 * MIB;
+	for (unsigned i = 0; i < 3; i++) {
+		heap->object_bytes = 64 * MIB;
+		near__heap_note_emptied(0, 2 * near__heap_holes(0));
+		cr_assert_eq(heap->sparse_wait, 256 * KIB << i, "what went came back");
+	}
+	heap->object_bytes = 128 * MIB;
+	near__heap_note_emptied(0, 2 * near__heap_holes(0));
+	cr_assert_eq(heap->sparse_wait, 256 * KIB, "for other objects");
 }
