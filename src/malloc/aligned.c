@@ -10,8 +10,7 @@
  */
 static bool class_will_do(size_t align, size_t size)
 {
-	return size <= CLASS_LARGEST &&
-	       (likely(align <= MAP_PAGE) || (align <= size && is_power_of_two(size)));
+	return size <= CLASS_LARGEST && (likely(align <= MAP_PAGE) || (align <= size && is_power_of_two(size)));
 }
 
 void *near__aligned(size_t align, size_t size, int node)

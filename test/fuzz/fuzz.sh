@@ -91,6 +91,6 @@ broken "realloc loses the end" clang malloc/realloc.c 's/memcpy\(block, ptr, siz
 broken "an overflow of reallocarray" clang abi/libc.c '/void \*reallocarray/,/^}/ s/if \(__builtin_mul_overflow\(.*\)\)$/bytes = count * size; if (0)/' \
 	"" 'not true: (ptr == NULL|reallocarray)'
 broken "a magazine that is forgotten" clang cache/drain.c 's/ \+ flush\(table, b, taken.spare, idle\);/;/' "" 'not true: owned'
-broken "alignments beyond a page" clang malloc/aligned.c 's/align > MAP_PAGE \&\&/false \&\&/' "" 'not true: address %'
+broken "alignments beyond a page" clang malloc/aligned.c 's/likely\(align <= MAP_PAGE\)/true/' "" 'not true: address %'
 broken "a configuration read beyond its end" conf base/conf.c 's/while \(text < end \&\& \*text != /while (*text != /' "" 'AddressSanitizer: (heap|stack)-buffer-overflow'
 broken "a complaint that a terminal obeys" conf base/conf.c "s/c < ' ' \|\| c >= 0x7f \? '\?' : c/c/" "" 'not true: .*line'

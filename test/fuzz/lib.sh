@@ -72,7 +72,7 @@ heap_fuzzer() {
 
 # conf_fuzzer DIR COMPILER LINKER
 conf_fuzzer() {
-	compile "$1" "$NEAR_SRC/src" "$2" "$NEAR_SRC"/src/base/*.c "$NEAR_SRC"/src/os/{files,message,pages}.c "$fuzz/conf.c" &&
+	compile "$1" "$NEAR_SRC/src" "$2" "$NEAR_SRC"/src/base/*.c "$NEAR_SRC"/src/os/{files,message,pages,thread}.c "$fuzz/conf.c" &&
 		linked "$1" "$3"
 }
 

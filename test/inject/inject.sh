@@ -93,7 +93,7 @@ caught() {
 		not_ok "$name" "not built, or the edit applies to nothing" "$(cat said)"
 		return
 	fi
-	NEARMALLOC_CONF=decay_ms:20${6:-} ./inject --runs 12 --only "$2" "$PWD/broken.so" ./workload "$3" >said 2>&1
+	NEARMALLOC_CONF=decay_ms:20${6:-} ./inject --runs "${CONTROL_RUNS:-12}" --only "$2" "$PWD/broken.so" ./workload "$3" >said 2>&1
 	status=$?
 	if [ $status -eq 1 ]; then
 		ok "$name: $(tail -n 1 said)"
@@ -102,7 +102,8 @@ caught() {
 	fi
 }
 
-caught "the result of mmap is ignored" mmap small os/pages.c \
+# Most mappings that fail are missed by nobody: it takes more runs to meet one that is.
+CONTROL_RUNS=36 caught "the result of mmap is ignored" mmap small os/pages.c \
 	's/return kernel_pointer\((KERNEL\(SYS_mmap, 0, bytes.*)\);/return (void *)(\1 \& -4096l);/'
 caught "the result of mprotect is ignored" mprotect small os/pages.c \
 	's/return \(int\)-(KERNEL\(SYS_mprotect.*\));/return \1, 0;/'
