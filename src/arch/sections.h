@@ -76,15 +76,6 @@ ALWAYS_INLINE int rseq_cpu_id(void)
 	return load_relaxed((int32_t *)(thread_pointer() + (uintptr_t)near__rseq_offset + RSEQ_CPU_ID));
 }
 
-/*
- * A program writes to a new object at once, and what comes next in a magazine was mostly freed long ago. The magazine may
- * be somebody else's by now, and the word anything: it is no more than a hint.
- */
-ALWAYS_INLINE void prefetch_next(uintptr_t cursor)
-{
-	__builtin_prefetch(*(void *const *)cursor, 1);
-}
-
 #if NEAR_WITH_RSEQ && defined(__x86_64__)
 #include "arch/x86_64/sections.h"
 #elif NEAR_WITH_RSEQ && defined(__aarch64__)

@@ -53,7 +53,6 @@ ALWAYS_INLINE void *section_pop(struct bin *const *bases, uint64_t slot)
 			 : [object] "=&r"(object), [bin] "=&r"(bin), [cursor] "=&r"(cursor)
 			 : SECTION_INPUTS
 			 : SECTION_CLOBBERS);
-	prefetch_next(cursor);
 	return object;
 }
 

@@ -50,7 +50,6 @@ ALWAYS_INLINE void *section_pop(struct bin *const *bases, uint64_t slot)
 			 : [object] "=&r"(object), [table] "=&r"(table), [cursor] "=&r"(cursor)
 			 : SECTION_INPUTS
 			 : "memory", "cc");
-	prefetch_next(cursor);
 	return object;
 }
 
