@@ -44,7 +44,7 @@ enum { FLOOR_BYTES = 4 << 10 };
 
 /*
  * The capacity for the bin's next magazine: it doubles at every miss, up to what the class allows and the CPU's
- * budget has left, of which classes beyond the fast path may use up only the first half. 0: do without.
+ * budget has left, of which classes beyond the fast path may use up only the first three quarters. 0: do without.
  */
 static unsigned wanted(struct cpu_table *table, unsigned bin)
 {
@@ -55,8 +55,10 @@ static unsigned wanted(struct cpu_table *table, unsigned bin)
 	want = load_relaxed(&table->want[bin]);
 	store_relaxed(&table->want[bin], (uint8_t)size_min(want * 2, class->capacity));
 	least = (unsigned)size_min(FLOOR_BYTES / class->bytes, want);
-	left = (int64_t)(near__cache_budget(near__percpu_budget, table->node, 0) >> (class->bytes > CLASS_TABLE_LARGEST)) -
-	       load_relaxed(&table->charged);
+	left = (int64_t)near__cache_budget(near__percpu_budget, table->node, 0);
+	if (class->bytes > CLASS_TABLE_LARGEST)
+		left -= left / 4;
+	left -= load_relaxed(&table->charged);
 	if (left < (int64_t)want * class->bytes)
 		want = left > 0 ? (unsigned)((uint64_t)left / class->bytes) : 0;
 	return (unsigned)size_max(least, size_min(want, class->capacity));

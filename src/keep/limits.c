@@ -3,8 +3,8 @@
 /*
  * Budgets, and the callback of the limits.
  *
- *     percpu_cache   8 MiB for each CPU that the group may use, 256 MiB in all, a sixteenth of the group's memory; of this
- *                    each possible CPU gets the same part, 256 KiB at least and 8 MiB at most
+ *     percpu_cache   12 MiB for each CPU that the group may use, 256 MiB in all, a sixteenth of the group's memory; of this
+ *                    each possible CPU gets the same part, 256 KiB at least and 12 MiB at most
  *     depot_cache    4 MiB for each CPU of a node, 64 MiB, a sixteenth of the group's memory by node; 1 MiB at least
  *     limit_soft     of a group with a limit of memory: 15/16 of it
  */
@@ -15,7 +15,7 @@
 #include "os/os.h"
 
 #define PERCPU_LEAST (256 * KIB)
-#define PERCPU_MOST  (8 * MIB)
+#define PERCPU_MOST  (12 * MIB)
 #define PERCPU_ALL   (256 * MIB)
 #define DEPOT_LEAST  (1 * MIB)
 #define DEPOT_PER_CPU (4 * MIB)
