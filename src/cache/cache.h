@@ -61,6 +61,7 @@ enum { LOOKS = 8 }; /* looks at what lies idle until something has not been used
 struct shelf {
 	struct stack stack;
 	uint32_t held, least;
+	uint32_t filler;	/* the thread that last filled a magazine of the class from the spans; lossy */
 	uint32_t window[LOOKS]; /* the least of the last looks */
 } ALIGNED(CACHE_LINE_PAIR);
 

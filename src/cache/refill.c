@@ -127,8 +127,7 @@ static void deal2(void **top)
 
 /*
  * Objects that are taken one after the other often go to different threads, which must not write to one line. So those
- * in a line are put a run apart, and no more, or they would spread over more pages. A program with one thread is better
- * off with neighbours, but for the first objects of a class: those may be for the threads that it is about to make.
+ * in a line are put a run apart, and no more, or they would spread over more pages.
  */
 static void part_neighbours(void **top, unsigned count, unsigned bytes)
 {
@@ -138,6 +137,20 @@ static void part_neighbours(void **top, unsigned count, unsigned bytes)
 		deal4(top);
 	for (; hands == 2 && count >= 2 * DEALT_RUN; count -= 2 * DEALT_RUN, top -= 2 * DEALT_RUN)
 		deal2(top);
+}
+
+/*
+ * Whether the objects may be for several threads: the class was filled last for another thread than this one, or they are
+ * the first of it, which may be for threads about to be made. What a thread uses alone is better off with neighbours:
+ * it reads them together, as it made them.
+ */
+static bool for_several(struct shelf *shelf, bool first)
+{
+	uint32_t self = lock_self(), last = load_relaxed(&shelf->filler);
+
+	if (last != self)
+		store_relaxed(&shelf->filler, self);
+	return first || last != self;
 }
 
 /* A magazine filled from the spans; uses *empty, and leaves it when there is nothing to be had. */
@@ -158,7 +171,7 @@ static uintptr_t fill(unsigned node, unsigned class, unsigned want, uintptr_t *e
 	if (!got)
 		return 0;
 	near__regret_taken(&near__depot[node]->regret, (size_t)got * near__class[class].bytes, near__depot_budget);
-	if (want < near__class[class].capacity || !near__os_single_threaded())
+	if (for_several(&near__depot[node]->full[class], want < near__class[class].capacity))
 		part_neighbours((void **)magazine, got, near__class[class].bytes);
 	near__magazine_prepare(magazine, got); /* writes the sentinel below the objects just stored */
 	*empty = 0;

@@ -2,7 +2,6 @@
 /* Copyright (c) 2026 the nearmalloc authors */
 /* cache/refill: what malloc and free do when a bin is empty or full, on one CPU, in either mode. */
 #include <stdlib.h>
-#include <sys/single_threaded.h>
 
 #include "base/conf.h"
 #include "heap_check.h"
@@ -100,38 +99,48 @@ TEST_IN_BOTH_MODES(cache, objects_taken_together_share_no_line)
 	expect_all_home();
 }
 
-/* How often what was held first shares a line with the next; then all of it is held anew, from the spans. */
-static unsigned lines_shared_in_a_row(unsigned count, size_t bytes)
+static void give_all(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		give(held[i]);
+	near__drain_all();
+	near__depot_trim(0);
+}
+
+static unsigned lines_shared_in_a_row(unsigned count)
 {
 	unsigned shared = 0;
 
 	for (unsigned i = 0; i + 1 < count; i++)
 		shared += (uintptr_t)held[i] / CACHE_LINE == (uintptr_t)held[i + 1] / CACHE_LINE;
-	for (unsigned i = 0; i < count; i++)
-		give(held[i]);
-	near__drain_all();
-	near__depot_trim(0);
-	for (unsigned i = 0; i < count; i++)
-		held[i] = take(bytes);
 	return shared;
 }
 
-/* Only a program with threads writes to lines from two of them. Criterion's own thread does not count here. */
-TEST_IN_BOTH_MODES(cache, neighbours_are_parted_only_among_threads)
+/* Before each magazine that is filled from the spans another thread may have filled one of the class. */
+static void take_from_spans(unsigned count, size_t bytes, bool others)
+{
+	struct shelf *shelf = &near__depot[0]->full[class_of(bytes)];
+
+	for (unsigned i = 0; i < count; i++) {
+		if (others)
+			shelf->filler = ~lock_self();
+		held[i] = take(bytes);
+	}
+}
+
+TEST_IN_BOTH_MODES(cache, neighbours_are_parted_where_several_threads_take_them)
 {
 	enum { COUNT = 2000, BYTES = 16 };
 
 	unit_pinned_table();
-	for (unsigned i = 0; i < COUNT; i++)
-		held[i] = take(BYTES);
-	__libc_single_threaded = true;
-	lines_shared_in_a_row(COUNT, BYTES);
-	cr_expect_gt(lines_shared_in_a_row(COUNT, BYTES), COUNT * 3 / 5);
-	__libc_single_threaded = false;
-	lines_shared_in_a_row(COUNT, BYTES);
-	cr_expect_lt(lines_shared_in_a_row(COUNT, BYTES), COUNT / 8);
-	for (unsigned i = 0; i < COUNT; i++)
-		give(held[i]);
+	take_from_spans(COUNT, BYTES, false);
+	give_all(COUNT);
+	take_from_spans(COUNT, BYTES, false);
+	cr_expect_gt(lines_shared_in_a_row(COUNT), COUNT * 3 / 5);
+	give_all(COUNT);
+	take_from_spans(COUNT, BYTES, true);
+	cr_expect_lt(lines_shared_in_a_row(COUNT), COUNT / 8);
+	give_all(COUNT);
 	expect_all_home();
 }
 
