@@ -61,6 +61,7 @@ enum { LOOKS = 8 }; /* looks at what lies idle until something has not been used
 struct shelf {
 	struct stack stack;
 	uint32_t held, least;
+	uint32_t low;		/* the least since near__depot_shed */
 	uint32_t filler;	/* the thread that last filled a magazine of the class from the spans; lossy */
 	uint32_t window[LOOKS]; /* the least of the last looks */
 } ALIGNED(CACHE_LINE_PAIR);
@@ -169,6 +170,11 @@ uint64_t near__depot_cached(unsigned node);
 size_t near__depot_trim(unsigned node);
 /* Gives back the memory of up to `most` empty magazines. Under the purge lock. Returns bytes. */
 size_t near__depot_chill(unsigned node, uint32_t most);
+/*
+ * What nobody needed since the last time goes into the spans, if there is so much in the depot that it is worth it. Under the
+ * purge lock.
+ */
+void near__depot_shed(unsigned node);
 /*
  * A look: what nobody needed during the last LOOKS of them goes the same ways. Under the purge lock. Returns bytes;
  * *left becomes true when something is left there.

@@ -60,6 +60,8 @@ static uint32_t pop(struct shelf *shelf)
 	left = fetch_sub_relaxed(&shelf->held, 1u) - 1;
 	if (left < load_relaxed(&shelf->least))
 		store_relaxed(&shelf->least, left);
+	if (left < load_relaxed(&shelf->low))
+		store_relaxed(&shelf->low, left);
 	return index;
 }
 
@@ -290,6 +292,22 @@ size_t near__depot_trim(unsigned node)
 	for (unsigned class = 1; class <= CLASSES; class++)
 		bytes += flush_full(bin_of(node, class), UINT32_MAX);
 	return bytes;
+}
+
+enum { SHED_WORTH = 256 << 10 };
+
+void near__depot_shed(unsigned node)
+{
+	struct depot *depot = near__depot[node];
+
+	if (load_relaxed(&depot->bytes) < SHED_WORTH)
+		return;
+	for (unsigned class = 1; class <= CLASSES; class++) {
+		struct shelf *shelf = &depot->full[class];
+
+		flush_full(bin_of(node, class), load_relaxed(&shelf->low));
+		store_relaxed(&shelf->low, load_relaxed(&shelf->held));
+	}
 }
 
 /* How many magazines nobody needed during the last LOOKS looks. */

@@ -234,7 +234,7 @@ static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at,
 	relink(heap, chunk, index, chunk->free - pages, chunk->dirty_free - dirty);
 	near__heap_wish(chunk->node);
 	if (dirty < pages)
-		near__heap_note_grown(chunk->node);
+		near__heap_note_grown(chunk->node, (size_t)(pages - dirty) * MAP_PAGE);
 	near__regret_taken(&heap->regret, near__heap_touched(chunk->node, (size_t)(pages - dirty) * MAP_PAGE),
 			   near__conf.retain_max);
 	return dirty;

@@ -148,6 +148,7 @@ struct chunk_heap {
 	uint32_t sampled;   /* the chunk looked at last; the purge lock's, as is: */
 	uint32_t samples;   /* how often that was done, up to a bound */
 	unsigned unsampled; /* runs taken and given since; lossy */
+	size_t grown;	    /* bytes of pages made resident since the wish HEAP_GROWN; lossy */
 } ALIGNED(CACHE_LINE_PAIR);
 
 /* A node that memory is taken from; and how much, when it stood in for another (lossy counts). */

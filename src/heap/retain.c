@@ -36,6 +36,8 @@ enum {
 	HOLLOW_LEAST = 2 << 20, /* so much more of holes in spans is worth looking at when the heap grows, */
 	HOLLOW_SHARE = 64,	/* if it is this part of what spans have, */
 	HOLLOW_STEP = 8,	/* and of all holes: the more lie there already, the more likely a page of them is free */
+	GROWN_LEAST = 256 << 10, /* by so much, */
+	GROWN_SHARE = 16,	/* or this part of what is in use, a heap grows until depots are asked what they need */
 	STUCK_LEAST = 4 << 20, /* what the kernel would not take is tried again when there is so much more, */
 	STUCK_SHARE = 4,       /* or this part of it */
 };
@@ -258,8 +260,15 @@ bool near__heap_is_hollow(unsigned node)
 			       size_max(HOLLOW_LEAST, share);
 }
 
-void near__heap_note_grown(unsigned node)
+void near__heap_note_grown(unsigned node, size_t bytes)
 {
+	struct chunk_heap *heap = &near__heap[node]->chunks;
+	size_t grown = load_relaxed(&heap->grown) + bytes;
+	bool due = grown > size_max(GROWN_LEAST, near__heap_in_use(heap) / GROWN_SHARE);
+
+	store_relaxed(&heap->grown, due ? 0 : grown);
+	if (unlikely(due))
+		wish(HEAP_GROWN);
 	if (unlikely(near__heap_is_hollow(node)))
 		wish(HEAP_HOLLOW);
 }

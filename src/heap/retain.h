@@ -11,7 +11,8 @@ enum heap_wish {
 	HEAP_SPARSE = 2,    /* spans are mostly holes: perhaps because of what caches hold */
 	HEAP_UNSAMPLED = 4, /* it is time to ask what of it is resident */
 	HEAP_HOLLOW = 8,    /* the heap grows, and spans have holes that could have served */
-	HEAP_TOLD = 16,	    /* the janitor was woken for these */
+	HEAP_GROWN = 16,    /* by a part: perhaps for what depots hold and nobody needs */
+	HEAP_TOLD = 32,	    /* the janitor was woken for these */
 };
 
 /* Bits of enum heap_wish that some node has; whoever acts on one clears it first. */
@@ -26,8 +27,8 @@ void near__heap_note_objects(unsigned node, size_t freed);
 size_t near__heap_holes(unsigned node);
 void near__heap_note_emptied(unsigned node, size_t holes_before);
 
-/* The node's heap makes pages resident. */
-void near__heap_note_grown(unsigned node);
+/* The node's heap makes so many bytes of pages resident. */
+void near__heap_note_grown(unsigned node, size_t bytes);
 /* Whether spans have so many more holes than when their pages were given back last that it is worth doing again. */
 bool near__heap_is_hollow(unsigned node);
 /* Objects took the place of holes: there are fewer than then. */

@@ -262,6 +262,8 @@ void near__keep_fulfil(bool janitor)
 
 	if (wishes & HEAP_SPARSE && !janitor && near__mode != NEAR_MODE_EARLY)
 		empty_caches(much_is_cached());
+	for (unsigned node = 0; node < near__nodes && wishes & HEAP_GROWN && near__mode != NEAR_MODE_EARLY; node++)
+		near__depot_shed(node);
 	for (unsigned node = 0; node < near__nodes && wishes & HEAP_HOLLOW; node++)
 		fill_hollow(node, janitor);
 	for (unsigned node = 0; node < near__nodes && wishes; node++)

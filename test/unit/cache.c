@@ -144,6 +144,50 @@ TEST_IN_BOTH_MODES(cache, neighbours_are_parted_where_several_threads_take_them)
 	expect_all_home();
 }
 
+/* Bytes of MANY objects of 256 bytes are taken and given, but for as many as stay in the bin. */
+static void take_and_give(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		held[i] = take(256);
+	for (unsigned i = 0; i < count; i++)
+		give(held[i]);
+}
+
+TEST_IN_BOTH_MODES(cache, a_depot_sheds_what_was_not_needed_since_the_last_time)
+{
+	struct shelf *shelf;
+	uint32_t full;
+
+	unit_pinned_table();
+	shelf = &near__depot[0]->full[class_of(256)];
+	take_and_give(MANY);
+	near__depot_shed(0);
+	full = shelf->held;
+	cr_assert_gt(full, 3, "the first time nothing is known");
+	take_and_give(MANY);
+	near__depot_shed(0);
+	cr_assert_geq(shelf->held, full, "all of it was needed");
+	near__depot_shed(0);
+	cr_assert_eq(shelf->held, 0, "none of it was");
+	expect_all_home();
+}
+
+TEST_IN_BOTH_MODES(cache, a_small_depot_sheds_nothing)
+{
+	struct shelf *shelf;
+	uint32_t full;
+
+	unit_pinned_table();
+	shelf = &near__depot[0]->full[class_of(256)];
+	take_and_give(1000);
+	full = shelf->held;
+	cr_assert(full && near__depot[0]->bytes < 256 * KIB);
+	near__depot_shed(0);
+	near__depot_shed(0);
+	cr_assert_eq(shelf->held, full);
+	expect_all_home();
+}
+
 TEST_IN_BOTH_MODES(cache, objects_of_every_class_are_distinct_and_come_home)
 {
 	unit_pinned_table();

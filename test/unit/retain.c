@@ -397,16 +397,33 @@ Test(retain, sparse_is_a_quarter_of_the_objects_or_spans_of_holes)
 	cr_assert(!wishes(HEAP_SPARSE), "idle bins go home by themselves");
 }
 
+Test(retain, depots_are_asked_when_the_heap_has_grown_by_a_part)
+{
+	struct chunk_heap *heap = &near__heap[0]->chunks;
+
+	heap->committed = heap->free_bytes = 0;
+	near__heap_note_grown(0, 256 * KIB);
+	cr_assert(!wishes(HEAP_GROWN));
+	near__heap_note_grown(0, MAP_PAGE);
+	cr_assert(wishes(HEAP_GROWN));
+	near__heap_wishes = 0;
+	heap->committed = 64 * MIB;
+	near__heap_note_grown(0, 4 * MIB);
+	cr_assert(!wishes(HEAP_GROWN), "a sixteenth");
+	near__heap_note_grown(0, MAP_PAGE);
+	cr_assert(wishes(HEAP_GROWN));
+}
+
 Test(retain, hollow_is_when_it_grows_beside_new_holes)
 {
 	struct heap *heap = near__heap[0];
 
 	heap->span_bytes = 20 * MIB;
 	heap->object_bytes = 18 * MIB;
-	near__heap_note_grown(0);
+	near__heap_note_grown(0, MAP_PAGE);
 	cr_assert(!wishes(HEAP_HOLLOW), "few");
 	heap->object_bytes--;
-	near__heap_note_grown(0);
+	near__heap_note_grown(0, MAP_PAGE);
 	cr_assert(wishes(HEAP_HOLLOW));
 	heap->span_bytes = 256 * MIB;
 	heap->object_bytes = 252 * MIB;
