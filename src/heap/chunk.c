@@ -8,6 +8,7 @@
  * Free pages stay as they are: whoever gives them back (purge.c) is only told when there are too many.
  */
 #include "base/conf.h"
+#include "heap/huge.h"
 #include "heap/limit.h"
 #include "heap/purge.h"
 #include "heap/retain.h"

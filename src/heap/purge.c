@@ -9,6 +9,7 @@
 #include "heap/purge.h"
 
 #include "base/conf.h"
+#include "heap/huge.h"
 #include "heap/retain.h"
 #include "os/os.h"
 

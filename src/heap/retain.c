@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /*
- * How much free memory a node may retain, what of it is resident, and which chunks get huge pages.
+ * How much free memory a node may retain, and what of it is resident.
  *
  * Programs touch a part of what they allocate, and what a page saw before it was freed is not known. So a few chunks are
  * asked now and then (mincore): which share of the pages in use is resident, and which of the dirty free ones.
@@ -56,16 +56,7 @@ size_t near__heap_in_use(const struct chunk_heap *heap)
 	return committed > free ? committed - free : 0;
 }
 
-static unsigned used_pages(const struct chunk *chunk)
-{
-	return CHUNK_PAGES - load_relaxed(&chunk->free);
-}
-
-/*
- * Adds to the counts what is resident of a chunk's pages: of those in use, and of those that are free and dirty. False: the
- * kernel does not tell.
- */
-static bool count_resident(const struct chunk *chunk, unsigned *used, unsigned *dirty)
+bool near__chunk_resident(const struct chunk *chunk, unsigned *used, unsigned *dirty)
 {
 	unsigned char resident[CHUNK_PAGES] = {0};
 	unsigned grain = (unsigned)(near__os_page_size / MAP_PAGE);
@@ -104,9 +95,9 @@ void near__heap_sample(unsigned node)
 		if (!chunk || !load_acquire(&chunk->in_use) || chunk->node != node)
 			continue;
 		n++;
-		if (!count_resident(chunk, &used_resident, &dirty_resident))
+		if (!near__chunk_resident(chunk, &used_resident, &dirty_resident))
 			continue;
-		used += used_pages(chunk);
+		used += CHUNK_PAGES - load_relaxed(&chunk->free);
 		dirty += load_relaxed(&chunk->dirty_free);
 	}
 	store_relaxed(&heap->sampled, i);
@@ -290,52 +281,4 @@ void near__heap_note_hollow(unsigned node, bool whole)
 	store_relaxed(&heap->hollow, holes);
 	if (load_relaxed(&heap->hollow_regret.gone) > holes)
 		store_relaxed(&heap->hollow_regret.gone, holes);
-}
-
-/* ---- huge pages --------------------------------------------------------------------------------------- */
-
-enum {
-	HUGE_USED = CHUNK_PAGES / 4 * 3,
-	HUGE_SHARE = 8,	    /* if of the pages in use in a chunk before not one part in this many is untouched */
-	HUGE_BACK = 4,	    /* so many chunks before: that one should be in use by now */
-	HUGE_SPLITS = 8192, /* chunks that may have got other pages again: each costs the kernel mappings */
-};
-
-/*
- * Bytes in use from which on chunks get huge pages. Where a hypervisor backs memory when it is first touched, a huge page
- * costs a multiple of its small ones at once, which pays in heaps whose use of the TLB shows.
- */
-size_t near__huge_least = 4 * GIB;
-static uint32_t splits;
-
-static bool is_dense(const struct chunk *chunk)
-{
-	unsigned used = 0, dirty = 0;
-
-	if (used_pages(chunk) < HUGE_USED)
-		return false;
-	count_resident(chunk, &used, &dirty);
-	return used >= used_pages(chunk) - used_pages(chunk) / HUGE_SHARE;
-}
-
-void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk)
-{
-	const struct chunk *before = chunk;
-
-	if (near__conf.thp != CONF_THP_AUTO || near__heap_in_use(heap) < near__huge_least ||
-	    load_relaxed(&splits) >= HUGE_SPLITS)
-		return;
-	for (unsigned i = 0; i < HUGE_BACK && before->sibling; i++)
-		before = pool_record(&near__chunks, before->sibling);
-	if (before != chunk && is_dense(before))
-		chunk->huge = !near__os_huge((void *)chunk->base, CHUNK_BYTES, true);
-}
-
-void near__heap_split_huge(struct chunk *chunk)
-{
-	if (!chunk->huge || load_relaxed(&splits) >= HUGE_SPLITS)
-		return;
-	chunk->huge = false;
-	fetch_add_relaxed(&splits, 1u);
-	near__os_huge((void *)chunk->base, CHUNK_BYTES, false);
 }

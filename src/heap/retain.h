@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* How much free memory a node may retain, and which chunks get huge pages. */
+/* How much free memory a node may retain. */
 #ifndef NEAR_HEAP_RETAIN_H
 #define NEAR_HEAP_RETAIN_H
 
@@ -59,13 +59,12 @@ size_t near__heap_dirt(unsigned node, size_t resident);
 size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes, size_t block);
 /* Whether giving dirty free pages back is worth trying: not soon after the kernel refused (memory that is locked). */
 bool near__heap_loose(const struct chunk_heap *heap);
+/*
+ * Adds to the counts what is resident of a chunk's pages: of those in use, and of those that are free and dirty. False: the
+ * kernel does not tell.
+ */
+bool near__chunk_resident(const struct chunk *chunk, unsigned *used, unsigned *dirty);
 /* Takes samples. Under the purge lock. */
 void near__heap_sample(unsigned node);
-
-/* Gets a huge page for a new chunk, if the heap is large, and chunks made before it are dense. Under the chunk lock. */
-void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk);
-extern size_t near__huge_least;
-/* A part of the chunk was given back, and the kernel should not fill the hole. */
-void near__heap_split_huge(struct chunk *chunk);
 
 #endif

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
-/* heap/retain: which chunks get huge pages, and when they lose them. */
+/* heap/huge: which chunks get huge pages, and when they lose them. */
 #include <stdio.h>
 
 #include "blocks.h"
+#include "heap/huge.h"
 #include "heap/purge.h"
 #include "heap/retain.h"
 
