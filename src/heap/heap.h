@@ -218,6 +218,11 @@ void near__span_release_empty(unsigned node, unsigned age);
 
 /* Takes a listed span off its list, under its lock. Call before `used` changes from or to 0. */
 void near__span_unlink(struct span_list *list, struct span *span);
+/*
+ * The span named there was being purged, and is not any more: it goes onto its list, or if it became empty meanwhile perhaps
+ * to its chunk, and 0 is written there.
+ */
+void near__span_take_back(uint32_t *purging);
 /* Links what the record says, unless the span is being purged or full. Under the list's lock; the span is not listed. */
 void near__span_relink(struct span_list *list, struct span *span, uint32_t index);
 

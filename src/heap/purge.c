@@ -112,6 +112,17 @@ static size_t take_back(struct chunk_heap *heap, uint32_t index, unsigned n, uin
 	return bytes;
 }
 
+/* What the thread that came along in a fork could not mend, for it held the lock: nobody purges now but we. */
+static void take_back_orphans(struct chunk_heap *heap)
+{
+	unsigned n = 0;
+
+	while (n < LENT_MOST && heap->lent[n].pages)
+		n++;
+	if (n)
+		take_back(heap, heap->lent[0].chunk, n, 0);
+}
+
 /* One chunk, some runs at a time from the last to the first. */
 static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t most, bool *refused)
 {
@@ -165,6 +176,7 @@ size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split)
 
 	if (!near__purge_may_wait())
 		return 0;
+	take_back_orphans(heap);
 	for (enum pick pick = PICK_EMPTY; pick < PICKS; pick++) {
 		for (uint32_t i = POOL_FIRST; i < end && bytes < most && load_relaxed(&heap->dirty_free) > keep; i++) {
 			if (picks(near__pool_peek(&near__chunks, i), node, pick, split))
@@ -213,20 +225,6 @@ static void note_given(const struct batch *batch, struct span *span, size_t byte
 	}
 }
 
-static void take_span_back(struct span *span, uint32_t *purging)
-{
-	struct span_list *list = &near__heap[span->node]->spans[span->class];
-	uint32_t index = *purging;
-
-	if (!lock_acquire(&list->lock))
-		return;
-	span->purging = false;
-	near__span_relink(list, span, index);
-	compiler_barrier();
-	*purging = 0;
-	lock_release(&list->lock);
-}
-
 static void flush(struct batch *batch)
 {
 	give_back_batch(batch);
@@ -235,7 +233,7 @@ static void flush(struct batch *batch)
 
 		if (batch->given[i])
 			note_given(batch, span, batch->given[i]);
-		take_span_back(span, &near__purging_spans[i]);
+		near__span_take_back(&near__purging_spans[i]);
 	}
 	batch->spans = 0;
 }
@@ -254,10 +252,11 @@ static bool is_free(const struct view *view, unsigned object)
 	return object >= view->fresh || bit_test(view->free, object);
 }
 
-/* Whole pages of which every object is free, of the batch's last span. */
-static void add_pages(struct batch *batch, const struct view *view)
+/* Whole pages of which every object is free, of the batch's last span. False: there is none. */
+static bool add_pages(struct batch *batch, const struct view *view)
 {
 	size_t page = size_max(near__os_page_size, MAP_PAGE);
+	bool any = false;
 
 	for (unsigned object = 0; object < view->class->objects; object++) {
 		unsigned first = object;
@@ -276,7 +275,9 @@ static void add_pages(struct batch *batch, const struct view *view)
 		batch->owner[batch->ranges] = (uint8_t)(batch->spans - 1);
 		batch->range[batch->ranges++] = (struct iovec){(void *)from, to - from};
 		batch->bytes += to - from;
+		any = true;
 	}
+	return any;
 }
 
 /* A listed span of the node that is old enough and not purged yet, off its list and into the batch, which has room. */
@@ -317,8 +318,17 @@ static void purge_span(struct batch *batch, struct span *span, uint32_t index, u
 		return;
 	if (batch->spans == LENT_MOST)
 		flush(batch);
-	if (lend_span(batch, span, index, node, age, &view))
-		add_pages(batch, &view);
+	if (lend_span(batch, span, index, node, age, &view) && !add_pages(batch, &view))
+		near__span_take_back(&near__purging_spans[--batch->spans]);
+}
+
+/* Requests miss what is lent: not for longer than it takes to look at so many records. */
+static void flush_in_time(struct batch *batch, uint32_t i)
+{
+	enum { RECORDS = 256 };
+
+	if (i % RECORDS == 0)
+		flush(batch);
 }
 
 static struct span *objects_at(uint32_t index)
@@ -328,20 +338,27 @@ static struct span *objects_at(uint32_t index)
 	return span && load_acquire(&span->state) == SPAN_OBJECTS ? span : NULL;
 }
 
-/* Under numa_strict nobody would claim what is handed out there again. */
-static bool may_purge_spans(void)
+/* Not under numa_strict: nobody would claim what is handed out there again. Asks all locks of all nodes, so once. */
+static bool begin_spans(void)
 {
-	return !near__topology.strict && near__purge_may_wait();
+	if (near__topology.strict || !near__purge_may_wait())
+		return false;
+	for (unsigned i = 0; i < LENT_MOST; i++) { /* as in take_back_orphans */
+		if (near__purging_spans[i])
+			near__span_take_back(&near__purging_spans[i]);
+	}
+	return true;
 }
 
 size_t near__span_purge(unsigned node, unsigned age)
 {
-	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0; /* asks all locks of all nodes, so once */
+	uint32_t end = begin_spans() ? near__pool_end(&near__spans) : 0;
 	struct batch batch = {0};
 
 	for (uint32_t i = POOL_FIRST; i < end; i++) {
 		struct span *span = objects_at(i);
 
+		flush_in_time(&batch, i);
 		if (span && span->node == node)
 			purge_span(&batch, span, i, node, age);
 	}
@@ -361,12 +378,13 @@ static bool is_squeezable(const struct span *span)
 
 uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most)
 {
-	uint32_t end = may_purge_spans() ? near__pool_end(&near__spans) : 0, i = from;
+	uint32_t end = begin_spans() ? near__pool_end(&near__spans) : 0, i = from;
 	struct batch batch = {.squeezes = true};
 
 	for (; i < end && i - from < records && batch.bytes < most; i++) {
 		struct span *span = objects_at(i);
 
+		flush_in_time(&batch, i);
 		if (span && span->node == node && is_squeezable(span))
 			purge_span(&batch, span, i, node, 0);
 	}
@@ -377,12 +395,13 @@ uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left)
 {
 	uint32_t end = near__pool_end(&near__spans), i = from;
-	bool purge = may_purge_spans();
+	bool purge = begin_spans();
 	struct batch batch = {0};
 
 	for (; i < end && i - from < records; i++) {
 		struct span *span = objects_at(i);
 
+		flush_in_time(&batch, i);
 		if (!span || load_relaxed(&span->age) == SPAN_PURGED)
 			continue;
 		if (load_relaxed(&span->age) < SPAN_PURGED - 1)

@@ -113,7 +113,7 @@ static bool lends(const struct chunk_heap *heap)
 
 /*
  * What a dead purger had out of circulation without holding the lock of what it belongs to. Nobody else is about yet, so
- * a lock that is free need not be taken; where the thread that came along holds it, the memory stays out.
+ * a lock that is free need not be taken; where the thread that came along holds it, whoever purges next does this.
  */
 static void take_back_purged(void)
 {
@@ -125,14 +125,16 @@ static void take_back_purged(void)
 	}
 	for (unsigned i = 0; i < LENT_MOST; i++) {
 		struct span *span = near__purging_spans[i] ? pool_record(&near__spans, near__purging_spans[i]) : NULL;
+		struct span_list *list = span && span->purging ? &near__heap[span->node]->spans[span->class] : NULL;
 
-		near__purging_spans[i] = 0;
-		if (!span || !span->purging)
+		if (list && load_relaxed(&list->lock.word))
 			continue;
-		span->purging = false;
-		span->age = 0;
-		if (!load_relaxed(&near__heap[span->node]->spans[span->class].lock.word))
-			relink_spans(near__heap[span->node], span->node, span->class);
+		if (list) {
+			span->purging = false;
+			span->age = 0;
+			near__span_relink(list, span, near__purging_spans[i]);
+		}
+		near__purging_spans[i] = 0;
 	}
 }
 

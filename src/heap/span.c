@@ -259,6 +259,36 @@ static void set_free(struct span *span, void *const *objects, unsigned n, const 
 	span->free[word] = bits;
 }
 
+/* A span that is on no list and not full. False: it is one empty one too many, and to be released after the lock. */
+static bool list_or_hold(struct span_list *list, struct span *span, uint32_t index)
+{
+	if (!span->used && (list->empties || span->bytes > EMPTY_KEPT_BYTES)) {
+		store_release(&span->state, (uint32_t)SPAN_HELD);
+		return false;
+	}
+	link_span(list, span, index);
+	return true;
+}
+
+void near__span_take_back(uint32_t *purging)
+{
+	uint32_t index = *purging;
+	struct span *span = span_at(index);
+	struct span_list *list = &near__heap[span->node]->spans[span->class];
+	bool stays = true;
+
+	if (!lock_acquire(&list->lock))
+		return;
+	span->purging = false;
+	if (span->used < near__class[span->class].objects)
+		stays = list_or_hold(list, span, index);
+	compiler_barrier();
+	*purging = 0;
+	lock_release(&list->lock);
+	if (!stays)
+		release_span(index);
+}
+
 /* `n` objects of one span. Returns the span's index when it is empty now and should go; it is then unlisted. */
 static uint32_t give_run(struct span_list *list, uint32_t index, void *const *objects, unsigned n, const char *call)
 {
@@ -274,12 +304,7 @@ static uint32_t give_run(struct span_list *list, uint32_t index, void *const *ob
 	if (span->listed)
 		near__span_unlink(list, span);
 	span->used = (uint16_t)left;
-	if (!left && (list->empties || span->bytes > EMPTY_KEPT_BYTES)) {
-		store_release(&span->state, (uint32_t)SPAN_HELD);
-		return index;
-	}
-	link_span(list, span, index);
-	return 0;
+	return list_or_hold(list, span, index) ? 0 : index;
 }
 
 /* From the last of n objects down, as long as they live on the node of the last; their records are index[]. */

@@ -59,7 +59,9 @@ int near__home_of(const void *ptr)
 {
 	uintptr_t address = (uintptr_t)ptr;
 	unsigned bin = pagemap_bin(address);
-	const struct span *span = bin ? pool_record(&near__spans, near__pagemap_span(address)) : large_around(address);
+	/* Of a pointer that is not the caller's the words may not belong together: the span's is cleared first. */
+	uint32_t index = bin ? near__pagemap_span(address) : 0;
+	const struct span *span = bin ? near__pool_peek(&near__spans, index) : large_around(address);
 
 	if (!span || (bin && !near__span_object(span, address)))
 		return -1;

@@ -44,7 +44,7 @@ void near__os_discard_guarded(void *start, size_t bytes);
 void near__os_guard(void *start);
 /* Makes all pages resident, and their contents stay. */
 int near__os_populate(void *start, size_t bytes);
-/* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure nothing changed. */
+/* Gives the memory back and keeps the address space; afterwards it reads as zero. On failure perhaps only a part of it. */
 int near__os_purge(void *start, size_t bytes);
 /*
  * The same of up to OS_MOST_RANGES ranges at once, or with `lazily` when the kernel needs them, and until then they may read

@@ -186,7 +186,7 @@ static unsigned purge_together(const struct iovec *range, unsigned n, int advice
 	if (n < 2 || load_relaxed(&state) == REFUSED || near__os_single_threaded())
 		return 0;
 	bytes = KERNEL(SYS_process_madvise, PIDFD_OF_THIS_THREAD, range, n, advice, 0);
-	if (load_relaxed(&state) == UNKNOWN)
+	if (load_relaxed(&state) == UNKNOWN && bytes != -EINVAL && bytes != -ENOMEM) /* those are about the ranges */
 		store_relaxed(&state, bytes < 0 ? REFUSED : WORKS);
 	for (; done < n && bytes >= (long)range[done].iov_len; done++)
 		bytes -= (long)range[done].iov_len;

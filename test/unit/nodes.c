@@ -50,6 +50,28 @@ TEST_IN_BOTH_MODES(near, named_nodes_serve_whatever_the_cpu)
 	expect_all_home();
 }
 
+/* Another thread frees it: it has cleared one of the page map's words and not yet the other. */
+Test(near, the_home_of_what_is_going_is_not_known)
+{
+	uintptr_t page;
+	uint32_t index;
+	unsigned bin;
+	void *object;
+
+	machine_around_us(2);
+	unit_on_node(0);
+	object = take(100 * KIB);
+	page = round_down((uintptr_t)object, MAP_PAGE);
+	index = near__pagemap_span(page);
+	bin = pagemap_slot(page) / BIN_WORDS;
+	near__pagemap_set(page, 1, bin, 0);
+	cr_assert_eq(near__home_of(object), -1);
+	near__pagemap_set(page, 1, bin, index);
+	cr_assert_eq(near__home_of(object), 0);
+	give(object);
+	expect_all_home();
+}
+
 /* While the table is being made or drained by another. */
 TEST_IN_BOTH_MODES(near, without_a_table_the_cpu_is_asked)
 {

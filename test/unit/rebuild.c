@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* heap/rebuild: what the child of a fork makes of lists that a dead thread left half written. */
+#include "heap/purge.h"
 #include "heap_check.h"
 #include "malloc/malloc.h"
 #include "os/os.h"
@@ -220,6 +221,88 @@ Test(rebuild, extents)
 	list->lock.word = STRANGER;
 	expect_mended();
 	cr_assert_gt(list->count, 0);
+	expect_usable();
+}
+
+/* ---- what a dead purger had out of circulation ------------------------------------------------------------- */
+
+static struct span *lend_span(void)
+{
+	struct span *span = some_span();
+
+	near__span_unlink(&near__heap[0]->spans[CLASS], span);
+	span->purging = true;
+	near__purging_spans[0] = near__pagemap_span(span->start);
+	near__purge_lock.word = STRANGER;
+	return span;
+}
+
+static void lend_run(struct chunk_heap *heap)
+{
+	struct lent *run = &heap->lent[0];
+	struct chunk *chunk;
+
+	run->chunk = span_or_null(near__pagemap_span((uintptr_t)blocks[1]))->chunk;
+	chunk = chunk_or_null(run->chunk);
+	run->at = (uint16_t)bits_next_clear(chunk->used, 0, CHUNK_PAGES);
+	run->pages = 1;
+	near__chunk_unlink(heap, chunk);
+	near__bits_set(chunk->used, run->at, 1);
+	near__chunk_settle(heap, chunk, run->chunk);
+	near__purge_lock.word = STRANGER;
+}
+
+Test(rebuild, a_lent_span)
+{
+	struct span *span;
+
+	populate();
+	span = lend_span();
+	expect_mended();
+	cr_assert(span->listed && !near__purging_spans[0]);
+	expect_usable();
+}
+
+Test(rebuild, a_lent_run)
+{
+	populate();
+	lend_run(&near__heap[0]->chunks);
+	expect_mended();
+	cr_assert_eq(near__heap[0]->chunks.lent[0].pages, 0);
+	expect_usable();
+}
+
+/* The fork was in a signal handler that came under the lock. */
+Test(rebuild, a_lent_span_waits_for_its_lock)
+{
+	struct span *span;
+	bool left;
+
+	populate();
+	span = lend_span();
+	near__heap[0]->spans[CLASS].lock.word = lock_self();
+	near__heap_after_fork();
+	cr_assert(!span->listed && near__purging_spans[0]);
+	near__heap[0]->spans[CLASS].lock.word = 0;
+	near__span_look(POOL_FIRST, 1, 8, &left);
+	cr_assert(span->listed && !near__purging_spans[0]);
+	cr_assert_null(heap_wrong(0, true));
+	expect_usable();
+}
+
+Test(rebuild, a_lent_run_waits_for_its_lock)
+{
+	struct chunk_heap *heap = &near__heap[0]->chunks;
+
+	populate();
+	lend_run(heap);
+	heap->lock.word = lock_self();
+	near__heap_after_fork();
+	cr_assert_eq(heap->lent[0].pages, 1);
+	heap->lock.word = 0;
+	near__chunk_purge(0, SIZE_MAX, SIZE_MAX, true);
+	cr_assert_eq(heap->lent[0].pages, 0);
+	cr_assert_null(heap_wrong(0, true));
 	expect_usable();
 }
 
