@@ -222,6 +222,27 @@ static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 	return index;
 }
 
+/* The first touch of a chunk that is to have a huge page makes all of it resident. Whether that is still to come. */
+static bool begin_huge(struct chunk_heap *heap, struct chunk *chunk)
+{
+	if (likely(!chunk->huge) || chunk->free < CHUNK_PAGES || chunk->dirty_free)
+		return false;
+	near__bits_set(chunk->dirty, 0, CHUNK_PAGES);
+	store_relaxed(&chunk->dirty_free, (uint16_t)CHUNK_PAGES);
+	store_relaxed(&heap->dirty_free, heap->dirty_free + CHUNK_BYTES);
+	near__heap_note_grown(chunk->node, CHUNK_BYTES);
+	return true;
+}
+
+/* The caller's own memory, whose contents are indifferent, or zero. */
+static void touch_huge(char *start)
+{
+	uint64_t from = near__os_nanoseconds();
+
+	store_relaxed(start, (char)0);
+	near__heap_note_huge(near__os_nanoseconds() - from);
+}
+
 /* Free pages become used ones. Returns how many of them may hold old data. */
 static unsigned take_pages(struct chunk_heap *heap, uint32_t index, unsigned at, unsigned pages)
 {
@@ -308,6 +329,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 {
 	struct chunk_heap *heap = heap_of(span->node);
 	unsigned pages = (unsigned)(span->bytes / MAP_PAGE), at, dirty = 0;
+	bool huge = false;
 
 	if (!lock_acquire(&heap->lock))
 		return false;
@@ -316,12 +338,15 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 	uint32_t index = find_or_make(heap, span, align, &at);
 
 	if (index) {
+		huge = begin_huge(heap, chunk_at(index));
 		dirty = take_pages(heap, index, at, pages);
 		span->start = chunk_at(index)->base + (size_t)at * MAP_PAGE;
 		span->chunk = index;
 		store_release(&span->state, (uint32_t)state);
 	}
 	lock_release(&heap->lock);
+	if (unlikely(huge))
+		touch_huge((char *)span->start);
 	/* What went lazily may come back as it was. */
 	*zeroed = !dirty && near__conf.purge == CONF_PURGE_NOW;
 	if (index && dirty < pages && near__numa_claim((void *)span->start, span->bytes, span->node)) {

@@ -366,14 +366,13 @@ size_t near__span_purge(unsigned node, unsigned age)
 	return batch.bytes;
 }
 
-/* It may have a page that was used and is free, and is not part of a huge one; a hint. */
+/* It may have a page that was used and is free; a hint. */
 static bool is_squeezable(const struct span *span)
 {
 	unsigned used = load_relaxed(&span->used), fresh = load_relaxed(&span->fresh);
-	uint32_t chunk = load_relaxed(&span->chunk);
 
-	return used < fresh && (size_t)(fresh - used) * near__class[load_relaxed(&span->class)].bytes >= MAP_PAGE && chunk &&
-	       !load_relaxed(&((struct chunk *)pool_record(&near__chunks, chunk))->huge);
+	return used < fresh && (size_t)(fresh - used) * near__class[load_relaxed(&span->class)].bytes >= MAP_PAGE &&
+	       load_relaxed(&span->chunk);
 }
 
 uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most)

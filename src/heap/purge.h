@@ -33,7 +33,7 @@ size_t near__chunk_purge(unsigned node, size_t keep, size_t most, bool split);
 size_t near__span_purge(unsigned node, unsigned age);
 /*
  * The same of spans of any age where it is likely to give something, from record `from` on, until so many records are seen
- * or `most` bytes done. Leaves huge pages whole. Returns where to go on; 0: all have been seen.
+ * or `most` bytes done. Returns where to go on; 0: all have been seen.
  */
 uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most);
 /*

@@ -144,6 +144,8 @@ unsigned near__numa_last(void);
 
 /* Milliseconds of a clock that never goes back, some milliseconds late. A system call. */
 uint64_t near__os_milliseconds(void);
+/* The same to the nanosecond, for what is measured. */
+uint64_t near__os_nanoseconds(void);
 
 /* ---- numa.c or no-numa.c -------------------------------------------------------------------------- */
 

@@ -8,7 +8,7 @@
 #include "heap/purge.h"
 #include "heap/retain.h"
 
-enum { CHUNKS = 9, BLOCK = CHUNK_BYTES / 2 };
+enum { CHUNKS = 21, FEW = 9, BLOCK = CHUNK_BYTES / 2, QUICK = 100000, SLOW = 1000000, NONE = 1000 };
 
 static char *blocks[2 * CHUNKS];
 
@@ -55,6 +55,7 @@ static bool is_huge(unsigned i)
 /* The two blocks of a chunk, of whose pages `touched` of each `of` are written to. */
 static void fill(unsigned i, unsigned touched, unsigned of)
 {
+	near__heap_note_huge(QUICK); /* whatever those before took */
 	for (unsigned b = 2 * i; b < 2 * i + 2; b++) {
 		bool zeroed = false;
 
@@ -73,7 +74,7 @@ static void fill(unsigned i, unsigned touched, unsigned of)
 Test(huge, chunks_of_large_heaps)
 {
 	start(4 * CHUNK_BYTES);
-	for (unsigned i = 0; i < CHUNKS; i++) {
+	for (unsigned i = 0; i < FEW; i++) {
 		fill(i, 1, 1);
 		cr_assert_eq(is_huge(i), i >= 4, "chunk %u", i);
 	}
@@ -83,10 +84,29 @@ Test(huge, chunks_of_large_heaps)
 /* Not the one just before, which is being filled. */
 Test(huge, if_the_fourth_chunk_before_is_touched)
 {
-	start(0);
-	for (unsigned i = 0; i < CHUNKS; i++) {
+	start(4 * CHUNK_BYTES);
+	for (unsigned i = 0; i < FEW; i++) {
 		fill(i, i != 2, 1);
-		cr_assert_eq(is_huge(i), i > 0 && i != 6, "chunk %u", i);
+		cr_assert_eq(is_huge(i), i >= 4 && i != 6, "chunk %u", i);
+	}
+}
+
+/* All of the others is resident. */
+Test(huge, if_the_last_that_has_none_is_touched)
+{
+	start(0);
+	for (unsigned i = 0; i < FEW; i++) {
+		fill(i, i < 1, 1);
+		cr_assert_eq(is_huge(i), i > 0, "chunk %u", i);
+	}
+}
+
+Test(huge, some_in_a_row_and_then_small_ones)
+{
+	start(4 * CHUNK_BYTES);
+	for (unsigned i = 0; i < CHUNKS; i++) {
+		fill(i, 1, 1);
+		cr_assert_eq(is_huge(i), (i >= 4 && i < 16) || i >= 20, "chunk %u", i);
 	}
 }
 
@@ -103,7 +123,7 @@ Test(huge, if_seven_of_eight_pages_are_touched)
 
 Test(huge, if_three_quarters_are_in_use)
 {
-	start(0);
+	start(3 * CHUNK_BYTES);
 	for (unsigned i = 0; i < 4; i++)
 		fill(i, 1, 1);
 	cr_assert_eq(resize(blocks[0], BLOCK / 2), blocks[0]);
@@ -114,17 +134,78 @@ Test(huge, if_three_quarters_are_in_use)
 	cr_assert_not(is_huge(5));
 }
 
+/* How many chunks get none until one does. */
+static unsigned pause_after(uint64_t ns)
+{
+	struct chunk chunk = *chunk_of(1);
+	unsigned n = 0;
+
+	near__heap_note_huge(ns);
+	for (chunk.huge = false; !chunk.huge; n++)
+		near__heap_huge(&near__heap[0]->chunks, &chunk);
+	return n - 1;
+}
+
+Test(huge, few_where_they_do_not_come_quickly)
+{
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	cr_assert_eq(pause_after(QUICK), 0);
+	cr_assert_eq(pause_after(SLOW), 8);
+	cr_assert_eq(pause_after(SLOW), 16);
+	cr_assert_eq(pause_after(NONE), 32, "the kernel had none");
+	cr_assert_eq(pause_after(QUICK), 0);
+	cr_assert_eq(pause_after(SLOW), 8);
+	for (unsigned i = 0; i < 12; i++)
+		near__heap_note_huge(SLOW);
+	cr_assert_eq(pause_after(SLOW), 1024);
+}
+
 Test(huge, none_if_they_are_not_wanted)
 {
 	start(0);
 	near__conf.thp = CONF_THP_NEVER;
-	for (unsigned i = 0; i < CHUNKS; i++) {
+	for (unsigned i = 0; i < FEW; i++) {
+		fill(i, 1, 1);
+		cr_assert_not(is_huge(i));
+	}
+}
+
+Test(huge, none_if_pages_are_claimed_one_by_one)
+{
+	start(0);
+	near__topology.strict = true;
+	for (unsigned i = 0; i < FEW; i++) {
 		fill(i, 1, 1);
 		cr_assert_not(is_huge(i));
 	}
 }
 
 /* ---- how long ---------------------------------------------------------------------------------------- */
+
+/* The first touch makes all of it resident: so what is free there is counted as dirty. */
+Test(huge, they_are_there_at_once)
+{
+	struct chunk_heap *heap = &near__heap[0]->chunks;
+
+	start(0);
+	fill(0, 1, 1);
+	cr_assert_eq(heap->dirty_free, 0);
+	fill(1, 1, 1);
+	cr_assert(is_huge(1) && heap->dirty_free == 0);
+	for (unsigned round = 0; round < 2; round++) {
+		bool zeroed = false;
+
+		cr_assert(release(blocks[2]) && release(blocks[3]));
+		cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
+		blocks[2] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+		cr_assert_eq(heap->dirty_free, BLOCK);
+		blocks[3] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+		cr_assert_eq(heap->dirty_free, 0);
+	}
+	expect_right();
+}
 
 Test(huge, parts_of_them_stay_until_they_must_go)
 {
