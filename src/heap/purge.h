@@ -38,8 +38,8 @@ size_t near__span_purge(unsigned node, unsigned age);
 uint32_t near__span_squeeze(unsigned node, uint32_t from, uint32_t records, size_t most);
 /*
  * A look at the spans, at `records` of them from index `from` on: those that were used for nothing are a look older, and
- * of those that are `age` looks old (some: from half of that on) whole free pages are given back. *left becomes true when some are too young. Returns
- * where to go on; 0: all have been seen.
+ * of those that are `age` looks old (some: from half of that on) whole free pages are given back. *left becomes true when
+ * some are too young. Returns where to go on; 0: all have been seen.
  */
 uint32_t near__span_look(uint32_t from, uint32_t records, unsigned age, bool *left);
 /* A look at the regions: those that are not busy are a look older. *left becomes true when there are some. */

@@ -53,8 +53,9 @@ size_t near__heap_touched(unsigned node, size_t taken);
 /* and the other way round: how many bytes of dirty free pages hold so many that are resident. */
 size_t near__heap_dirt(unsigned node, size_t resident);
 /*
- * A run of so many bytes, of blocks of so many, should begin at a multiple of the result. Where programs write to the beginning of their blocks
- * only, those pages are written to again then, and others never; shorter runs fill what is between.
+ * A run of so many bytes, of blocks of so many, should begin at a multiple of the result. Where programs write to the
+ * beginning of their blocks only, those pages are written to again then, and others never; shorter runs fill what is
+ * between.
  */
 size_t near__heap_grid(const struct chunk_heap *heap, size_t bytes, size_t block);
 /* Whether giving dirty free pages back is worth trying: not soon after the kernel refused (memory that is locked). */

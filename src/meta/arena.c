@@ -3,7 +3,8 @@
 /*
  * A bump pointer per node over blocks of address space.
  *
- * The words: current[node] (which block) and block->used (how much of it is gone). A thread that dies in between loses what it had taken, a fork's child likewise.
+ * The words: current[node] (which block) and block->used (how much of it is gone). A thread that dies in between loses what
+ * it had taken, a fork's child likewise.
  * Edge: A0 the release that publishes a block pairs with A1 the acquire of current[node].
  */
 #include "meta/arena.h"

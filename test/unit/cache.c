@@ -144,7 +144,7 @@ TEST_IN_BOTH_MODES(cache, neighbours_are_parted_where_several_threads_take_them)
 	expect_all_home();
 }
 
-/* Bytes of MANY objects of 256 bytes are taken and given, but for as many as stay in the bin. */
+/* Objects of 256 bytes, of which the bin keeps some and the depot the others. */
 static void take_and_give(unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
