@@ -214,33 +214,12 @@ static uint32_t make_chunk(struct chunk_heap *heap, unsigned node)
 		near__pool_give(&near__chunks, index);
 		return 0;
 	}
-	near__heap_huge(heap, chunk);
+	near__huge_wish(heap, chunk);
 	store_release(&chunk->in_use, (uint8_t)true);
 	link_chunk(heap, chunk, index);
 	store_relaxed(&heap->committed, heap->committed + CHUNK_BYTES);
 	store_relaxed(&heap->free_bytes, heap->free_bytes + CHUNK_BYTES);
 	return index;
-}
-
-/* The first touch of a chunk that is to have a huge page makes all of it resident. Whether that is still to come. */
-static bool begin_huge(struct chunk_heap *heap, struct chunk *chunk)
-{
-	if (likely(!chunk->huge) || chunk->free < CHUNK_PAGES || chunk->dirty_free)
-		return false;
-	near__bits_set(chunk->dirty, 0, CHUNK_PAGES);
-	store_relaxed(&chunk->dirty_free, (uint16_t)CHUNK_PAGES);
-	store_relaxed(&heap->dirty_free, heap->dirty_free + CHUNK_BYTES);
-	near__heap_note_grown(chunk->node, CHUNK_BYTES);
-	return true;
-}
-
-/* The caller's own memory, whose contents are indifferent, or zero. */
-static void touch_huge(char *start)
-{
-	uint64_t from = near__os_nanoseconds();
-
-	store_relaxed(start, (char)0);
-	near__heap_note_huge(near__os_nanoseconds() - from);
 }
 
 /* Free pages become used ones. Returns how many of them may hold old data. */
@@ -338,7 +317,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 	uint32_t index = find_or_make(heap, span, align, &at);
 
 	if (index) {
-		huge = begin_huge(heap, chunk_at(index));
+		huge = near__huge_begin(heap, chunk_at(index));
 		dirty = take_pages(heap, index, at, pages);
 		span->start = chunk_at(index)->base + (size_t)at * MAP_PAGE;
 		span->chunk = index;
@@ -346,7 +325,7 @@ bool near__chunk_take(struct span *span, size_t align, enum span_state state, bo
 	}
 	lock_release(&heap->lock);
 	if (unlikely(huge))
-		touch_huge((char *)span->start);
+		near__huge_touch(chunk_at(index), (char *)span->start);
 	/* What went lazily may come back as it was. */
 	*zeroed = !dirty && near__conf.purge == CONF_PURGE_NOW;
 	if (index && dirty < pages && near__numa_claim((void *)span->start, span->bytes, span->node)) {

@@ -80,6 +80,9 @@ struct span_list {
 	uint32_t first[SPAN_BUCKETS];
 } ALIGNED(CACHE_LINE);
 
+/* CHUNK_HUGE: the kernel was asked for a huge page. CHUNK_SPLIT: a part went back, and it was told not to fill the hole. */
+enum chunk_huge { CHUNK_SMALL, CHUNK_HUGE, CHUNK_SPLIT };
+
 /* Invariant: `free` clear bits in used; `dirty_free` of them set in dirty; no dirty bit beyond what was committed. */
 struct chunk {
 	uintptr_t base;
@@ -93,7 +96,9 @@ struct chunk {
 	uint16_t dirty_free; /* free pages that are dirty */
 	uint8_t bucket;
 	uint8_t in_use; /* the record is filled in */
-	uint8_t huge;	/* the kernel was asked for a huge page */
+	uint8_t huge;	/* enum chunk_huge */
+	uint8_t fresh;	/* that is to be timed, when it is touched first */
+	uint8_t touching; /* which is under way: nothing of it may be purged */
 	uint64_t used[CHUNK_WORDS];
 	uint64_t dirty[CHUNK_WORDS]; /* pages that may hold something else than zeros, or be resident */
 };

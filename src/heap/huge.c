@@ -7,6 +7,7 @@
 #include "heap/huge.h"
 
 #include "base/conf.h"
+#include "heap/limit.h"
 #include "heap/retain.h"
 #include "os/os.h"
 
@@ -15,7 +16,7 @@ enum {
 	HUGE_SHARE = 8,	    /* if of the pages in use in a chunk before not one part in this many is untouched */
 	HUGE_BACK = 4,	    /* so many chunks before: that one should be in use by now; */
 	HUGE_ROW = 12,	    /* or so many at most, if those between have huge pages */
-	HUGE_SPLITS = 8192, /* chunks that may have got other pages again: each costs the kernel mappings */
+	HUGE_SPLITS = 8192, /* chunks that may be split: each costs the kernel mappings */
 	QUICK_LEAST = 10000, /* nanoseconds: nobody zeroes 2 MiB in less, so it was no huge page; */
 	QUICK_MOST = 400000, /* its small pages, one by one, take about as long as this */
 	PAUSE_LEAST = 8,     /* chunks that get none after one that was not quick; twice as many after each, */
@@ -35,13 +36,14 @@ static struct {
 	uint32_t left; /* of this time */
 } pause;
 
-void near__heap_note_huge(uint64_t ns)
+bool near__huge_note(uint64_t ns)
 {
 	uint32_t next = (uint32_t)size_max(load_relaxed(&pause.next), PAUSE_LEAST);
 	bool quick = ns >= QUICK_LEAST && ns <= QUICK_MOST;
 
 	store_relaxed(&pause.left, quick ? 0 : next);
 	store_relaxed(&pause.next, quick ? 0 : (uint32_t)size_min(next * 2, PAUSE_MOST));
+	return ns >= QUICK_LEAST;
 }
 
 static bool pauses(void)
@@ -51,6 +53,13 @@ static bool pauses(void)
 	if (left)
 		store_relaxed(&pause.left, left - 1);
 	return left;
+}
+
+/* Without decay the rest of a chunk would go back as soon as it was touched. */
+static bool may_be_huge(void)
+{
+	return near__conf.thp == CONF_THP_AUTO && !near__topology.strict && near__conf.decay_ms &&
+	       load_relaxed(&splits) < HUGE_SPLITS && near__limit_leaves(CHUNK_BYTES);
 }
 
 static bool is_dense(const struct chunk *chunk)
@@ -63,25 +72,62 @@ static bool is_dense(const struct chunk *chunk)
 	return resident >= in_use - in_use / HUGE_SHARE;
 }
 
-void near__heap_huge(struct chunk_heap *heap, struct chunk *chunk)
+void near__huge_wish(struct chunk_heap *heap, struct chunk *chunk)
 {
 	const struct chunk *before = chunk;
 	unsigned back = 0;
 
-	if (near__conf.thp != CONF_THP_AUTO || near__heap_in_use(heap) < near__huge_least || near__topology.strict ||
-	    load_relaxed(&splits) >= HUGE_SPLITS || pauses())
+	if (near__heap_in_use(heap) < near__huge_least || !may_be_huge() || pauses())
 		return;
-	for (; before->sibling && (back < HUGE_BACK || (before->huge && back < HUGE_ROW)); back++)
+	for (; before->sibling && (back < HUGE_BACK || (chunk_is_huge(before) && back < HUGE_ROW)); back++)
 		before = pool_record(&near__chunks, before->sibling);
-	if (back && !before->huge && is_dense(before))
-		chunk->huge = !near__os_huge((void *)chunk->base, CHUNK_BYTES, true);
+	if (back && !chunk_is_huge(before) && is_dense(before) && !near__os_huge((void *)chunk->base, CHUNK_BYTES, true)) {
+		store_relaxed(&chunk->huge, (uint8_t)CHUNK_HUGE);
+		chunk->fresh = true;
+	}
 }
 
-void near__heap_split_huge(struct chunk *chunk)
+bool near__huge_begin(struct chunk_heap *heap, struct chunk *chunk)
 {
-	if (!chunk->huge || load_relaxed(&splits) >= HUGE_SPLITS)
+	if (likely(!chunk_is_huge(chunk)) || chunk->free < CHUNK_PAGES || chunk->dirty_free)
+		return false;
+	if (!chunk->fresh && (load_relaxed(&pause.left) || !may_be_huge())) {
+		near__huge_split(chunk);
+		return false;
+	}
+	store_relaxed(&chunk->touching, (uint8_t)true);
+	near__bits_set(chunk->dirty, 0, CHUNK_PAGES);
+	store_relaxed(&chunk->dirty_free, (uint16_t)CHUNK_PAGES);
+	store_relaxed(&heap->dirty_free, heap->dirty_free + CHUNK_BYTES);
+	near__heap_note_grown(chunk->node, CHUNK_BYTES);
+	near__regret_taken(&heap->regret, near__heap_resident(chunk->node, CHUNK_BYTES), near__conf.retain_max);
+	return true;
+}
+
+/* What was there before may still be backed by the host: only a new chunk's time tells. */
+void near__huge_touch(struct chunk *chunk, char *at)
+{
+	bool fresh = chunk->fresh;
+	uint64_t from = near__os_nanoseconds();
+
+	store_relaxed(at, (char)0);
+	chunk->fresh = false;
+	if (fresh && !near__huge_note(near__os_nanoseconds() - from))
+		near__huge_split(chunk);
+	store_release(&chunk->touching, (uint8_t)false); /* H0 */
+}
+
+void near__huge_split(struct chunk *chunk)
+{
+	if (!chunk_is_huge(chunk) || load_relaxed(&splits) >= HUGE_SPLITS)
 		return;
-	chunk->huge = false;
+	store_relaxed(&chunk->huge, (uint8_t)CHUNK_SPLIT);
 	fetch_add_relaxed(&splits, 1u);
 	near__os_huge((void *)chunk->base, CHUNK_BYTES, false);
+}
+
+void near__huge_forget(const struct chunk *chunk)
+{
+	if (load_relaxed(&chunk->huge) == CHUNK_SPLIT)
+		fetch_sub_relaxed(&splits, 1u);
 }

@@ -39,6 +39,13 @@ size_t near__limit_footprint(void)
 	return bytes;
 }
 
+bool near__limit_leaves(size_t bytes)
+{
+	size_t hard = near__conf.limit_hard, soft = load_relaxed(&near__conf.limit_soft);
+
+	return !near__limit_any() || near__limit_footprint() + bytes <= size_min(hard - 1, soft - 1);
+}
+
 static bool refuse(int which)
 {
 	store_relaxed(&reached, which);

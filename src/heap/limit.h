@@ -16,6 +16,8 @@ size_t near__limit_footprint(void);
  * near__limit_relax called and, if that was not enough, near__limit_waive.
  */
 bool near__limit_allows(size_t bytes);
+/* Whether so much more would stay below both. Nothing is noted. */
+bool near__limit_leaves(size_t bytes);
 /* There are limits: it is worth counting what to ask for. */
 bool near__limit_any(void);
 /* All that could be given back was, for somebody who wants so much. */

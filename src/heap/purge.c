@@ -67,7 +67,8 @@ static unsigned lend(struct chunk_heap *heap, unsigned node, uint32_t index, uns
 
 	if (!lock_acquire(&heap->lock))
 		return 0;
-	while (n < LENT_MOST && (left || !n) && chunk->in_use && chunk->node == node &&
+	/* H1: a page that is being touched is there only when that has ended. */
+	while (n < LENT_MOST && (left || !n) && chunk->in_use && chunk->node == node && !load_acquire(&chunk->touching) &&
 	       find_dirt(chunk, run.at, left, &run)) {
 		heap->lent[n] = run;
 		compiler_barrier();
@@ -147,8 +148,8 @@ static size_t purge_chunk(unsigned node, uint32_t index, size_t keep, size_t mos
 		*refused |= purged != UINT64_MAX >> (64 - n);
 		bytes += take_back(heap, index, n, purged);
 	}
-	if (bytes && load_relaxed(&chunk->free) < CHUNK_PAGES)
-		near__heap_split_huge(chunk);
+	if (bytes && (load_relaxed(&chunk->free) < CHUNK_PAGES || load_relaxed(&chunk->dirty_free)))
+		near__huge_split(chunk);
 	return bytes;
 }
 
@@ -162,7 +163,7 @@ static bool picks(const struct chunk *chunk, unsigned node, enum pick pick, bool
 		return false;
 	dirty = load_relaxed(&chunk->dirty_free);
 	free = load_relaxed(&chunk->free);
-	if (!dirty || (free < CHUNK_PAGES && chunk->huge && !split))
+	if (!dirty || (free < CHUNK_PAGES && chunk_is_huge(chunk) && !split))
 		return false;
 	return pick == PICK_EMPTY ? free == CHUNK_PAGES : pick == PICK_ANY || dirty >= MUCH_PAGES;
 }
@@ -218,7 +219,7 @@ static void give_back_batch(struct batch *batch)
 static void note_given(const struct batch *batch, struct span *span, size_t bytes)
 {
 	if (span->chunk)
-		near__heap_split_huge(pool_record(&near__chunks, span->chunk));
+		near__huge_split(pool_record(&near__chunks, span->chunk));
 	if (batch->squeezes && !load_relaxed(&span->hollow)) {
 		near__regret_given(&near__heap[span->node]->hollow_regret, bytes);
 		store_relaxed(&span->hollow, (uint8_t)true);

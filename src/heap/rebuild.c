@@ -138,11 +138,25 @@ static void take_back_purged(void)
 	}
 }
 
+/* Who touched them did not come along, or will say so itself. */
+static void end_touches(void)
+{
+	uint32_t end = near__pool_end(&near__chunks);
+
+	for (uint32_t i = POOL_FIRST; i < end; i++) {
+		struct chunk *chunk = near__pool_peek(&near__chunks, i);
+
+		if (chunk && load_relaxed(&chunk->touching))
+			store_relaxed(&chunk->touching, (uint8_t)false);
+	}
+}
+
 void near__heap_after_fork(void)
 {
 	bool purger_died;
 
 	near__heap_forked = true;
+	end_touches();
 	near__purger_survives = lock_is_survivors(&near__purge_lock);
 	purger_died = lock_inherit(&near__purge_lock);
 	if (lock_inherit(&first_lock))

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/conf.h"
+#include "heap/huge.h"
 #include "heap/purge.h"
 #include "heap/retain.h"
 #include "os/os.h"
@@ -191,6 +192,7 @@ static void forget_chunk(struct region *region)
 	uint32_t chunk = region->chunks;
 
 	region->chunks = chunk_at(chunk)->sibling;
+	near__huge_forget(chunk_at(chunk));
 	near__pool_give(&near__chunks, chunk);
 }
 
@@ -290,6 +292,7 @@ static bool unmap_chunk(struct chunk_heap *heap, struct chunk *chunk, uint32_t i
 		return false;
 	}
 	note_gone(heap, chunk);
+	near__huge_forget(chunk);
 	while (*link != index)
 		link = &chunk_at(*link)->sibling;
 	*link = chunk->sibling;

@@ -57,7 +57,7 @@ ALWAYS_INLINE void keep_tick(struct cpu_table *table)
 		near__janitor_wake();
 	if (unlikely(ticks % KEEP_CALLS == 0))
 		near__keep_slice();
-	if (unlikely(load_relaxed(&near__heap_wishes) & HEAP_HOLLOW))
+	if (unlikely(load_relaxed(&near__heap_wishes) & (HEAP_HOLLOW | HEAP_GROWN)))
 		near__keep_wishes();
 }
 

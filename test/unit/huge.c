@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "blocks.h"
+#include "base/conf.h"
 #include "heap/huge.h"
+#include "heap/limit.h"
 #include "heap/purge.h"
 #include "heap/retain.h"
 
@@ -48,14 +50,14 @@ static bool is_advised(unsigned i, const char *flag)
 
 static bool is_huge(unsigned i)
 {
-	cr_assert_eq(chunk_of(i)->huge, is_advised(i, " hg"));
-	return chunk_of(i)->huge;
+	cr_assert_eq(chunk_is_huge(chunk_of(i)), is_advised(i, " hg"));
+	return chunk_is_huge(chunk_of(i));
 }
 
 /* The two blocks of a chunk, of whose pages `touched` of each `of` are written to. */
 static void fill(unsigned i, unsigned touched, unsigned of)
 {
-	near__heap_note_huge(QUICK); /* whatever those before took */
+	near__huge_note(QUICK); /* whatever those before took */
 	for (unsigned b = 2 * i; b < 2 * i + 2; b++) {
 		bool zeroed = false;
 
@@ -140,9 +142,9 @@ static unsigned pause_after(uint64_t ns)
 	struct chunk chunk = *chunk_of(1);
 	unsigned n = 0;
 
-	near__heap_note_huge(ns);
-	for (chunk.huge = false; !chunk.huge; n++)
-		near__heap_huge(&near__heap[0]->chunks, &chunk);
+	near__huge_note(ns);
+	for (chunk.huge = CHUNK_SMALL; !chunk_is_huge(&chunk); n++)
+		near__huge_wish(&near__heap[0]->chunks, &chunk);
 	return n - 1;
 }
 
@@ -158,7 +160,7 @@ Test(huge, few_where_they_do_not_come_quickly)
 	cr_assert_eq(pause_after(QUICK), 0);
 	cr_assert_eq(pause_after(SLOW), 8);
 	for (unsigned i = 0; i < 12; i++)
-		near__heap_note_huge(SLOW);
+		near__huge_note(SLOW);
 	cr_assert_eq(pause_after(SLOW), 1024);
 }
 
@@ -180,6 +182,63 @@ Test(huge, none_if_pages_are_claimed_one_by_one)
 		fill(i, 1, 1);
 		cr_assert_not(is_huge(i));
 	}
+}
+
+Test(huge, none_if_a_limit_is_near_or_nothing_may_stay)
+{
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	cr_assert(is_huge(1));
+	near__conf.limit_hard = near__limit_footprint() + CHUNK_BYTES;
+	fill(2, 1, 1);
+	cr_assert_not(is_huge(2));
+	near__conf.limit_hard = 0;
+	near__conf.decay_ms = 0;
+	fill(3, 1, 1);
+	cr_assert_not(is_huge(3));
+	near__conf.decay_ms = 1;
+	fill(4, 1, 1);
+	cr_assert(is_huge(4));
+}
+
+/* It was purged whole, and comes back while new ones are slow. */
+Test(huge, an_old_one_comes_back_small_if_they_are_slow)
+{
+	struct chunk *chunk;
+	bool zeroed = false;
+
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	chunk = chunk_of(1);
+	cr_assert(release(blocks[2]) && release(blocks[3]));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
+	near__huge_note(SLOW);
+	blocks[2] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+	cr_assert(chunk_of(1) == chunk && zeroed);
+	cr_assert_not(is_huge(1));
+	cr_assert(is_advised(1, " nh"));
+	expect_right();
+}
+
+/* The kernel puts it there when it has zeroed it; what is purged before that would not go. */
+Test(huge, nothing_goes_while_it_is_touched)
+{
+	struct chunk *chunk;
+
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	chunk = chunk_of(1);
+	cr_assert(release(blocks[3]));
+	chunk->touching = true;
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), 0);
+	cr_assert(is_huge(1));
+	near__heap_after_fork();
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), (size_t)BLOCK);
+	cr_assert_not(is_huge(1));
+	expect_right();
 }
 
 /* ---- how long ---------------------------------------------------------------------------------------- */
@@ -233,7 +292,7 @@ Test(huge, whole_ones_go_and_stay_huge)
 	chunk = chunk_of(1);
 	cr_assert(release(blocks[2]) && release(blocks[3]));
 	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
-	cr_assert(chunk->huge);
+	cr_assert(chunk_is_huge(chunk));
 	fill(1, 1, 1);
 	cr_assert_eq(chunk_of(1), chunk);
 	cr_assert(is_huge(1));
