@@ -276,7 +276,7 @@ Test(rebuild, a_lent_run)
 Test(rebuild, a_lent_span_waits_for_its_lock)
 {
 	struct span *span;
-	bool left;
+	bool left = false;
 
 	populate();
 	span = lend_span();
