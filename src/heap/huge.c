@@ -19,12 +19,12 @@ enum {
 	HUGE_SPLITS = 8192, /* chunks that may be split: each costs the kernel mappings */
 	QUICK_LEAST = 10000, /* nanoseconds: nobody zeroes 2 MiB in less, so it was no huge page; */
 	QUICK_MOST = 400000, /* its small pages, one by one, take about as long as this */
-	PAUSE_LEAST = 8,     /* chunks that get none after one that was not quick; twice as many after each, */
+	PAUSE_LEAST = 32,    /* chunks that get none after one that was not quick; twice as many after each, */
 	PAUSE_MOST = 1024,
 };
 
 /* Bytes in use from which on chunks get huge pages: what one is not full of is a small part of that. */
-size_t near__huge_least = 64 * MIB;
+size_t near__huge_least = 256 * MIB;
 static uint32_t splits;
 
 /*

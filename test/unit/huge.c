@@ -154,11 +154,11 @@ Test(huge, few_where_they_do_not_come_quickly)
 	fill(0, 1, 1);
 	fill(1, 1, 1);
 	cr_assert_eq(pause_after(QUICK), 0);
-	cr_assert_eq(pause_after(SLOW), 8);
-	cr_assert_eq(pause_after(SLOW), 16);
-	cr_assert_eq(pause_after(NONE), 32, "the kernel had none");
+	cr_assert_eq(pause_after(SLOW), 32);
+	cr_assert_eq(pause_after(SLOW), 64);
+	cr_assert_eq(pause_after(NONE), 128, "the kernel had none");
 	cr_assert_eq(pause_after(QUICK), 0);
-	cr_assert_eq(pause_after(SLOW), 8);
+	cr_assert_eq(pause_after(SLOW), 32);
 	for (unsigned i = 0; i < 12; i++)
 		near__huge_note(SLOW);
 	cr_assert_eq(pause_after(SLOW), 1024);
