@@ -21,6 +21,7 @@ enum {
 	QUICK_MOST = 400000, /* its small pages, one by one, take about as long as this */
 	PAUSE_LEAST = 32,    /* chunks that get none after one that was not quick; twice as many after each, */
 	PAUSE_MOST = 1024,
+	PAUSE_SPARSE = 8, /* until it is asked again whether chunks are touched: that is a system call */
 };
 
 /* Bytes in use from which on chunks get huge pages: what one is not full of is a small part of that. */
@@ -81,7 +82,11 @@ void near__huge_wish(struct chunk_heap *heap, struct chunk *chunk)
 		return;
 	for (; before->sibling && (back < HUGE_BACK || (chunk_is_huge(before) && back < HUGE_ROW)); back++)
 		before = pool_record(&near__chunks, before->sibling);
-	if (back && !chunk_is_huge(before) && is_dense(before) && !near__os_huge((void *)chunk->base, CHUNK_BYTES, true)) {
+	if (!back || chunk_is_huge(before))
+		return;
+	if (!is_dense(before)) {
+		store_relaxed(&pause.left, (uint32_t)PAUSE_SPARSE);
+	} else if (!near__os_huge((void *)chunk->base, CHUNK_BYTES, true)) {
 		store_relaxed(&chunk->huge, (uint8_t)CHUNK_HUGE);
 		chunk->fresh = true;
 	}

@@ -137,15 +137,30 @@ Test(huge, if_three_quarters_are_in_use)
 }
 
 /* How many chunks get none until one does. */
-static unsigned pause_after(uint64_t ns)
+static unsigned pause_of(struct chunk chunk)
 {
-	struct chunk chunk = *chunk_of(1);
 	unsigned n = 0;
 
-	near__huge_note(ns);
 	for (chunk.huge = CHUNK_SMALL; !chunk_is_huge(&chunk); n++)
 		near__huge_wish(&near__heap[0]->chunks, &chunk);
 	return n - 1;
+}
+
+static unsigned pause_after(uint64_t ns)
+{
+	near__huge_note(ns);
+	return pause_of(*chunk_of(1));
+}
+
+Test(huge, a_sparse_heap_is_not_asked_each_time)
+{
+	start(0);
+	fill(0, 0, 1);
+	fill(1, 1, 1);
+	cr_assert_not(is_huge(1));
+	memset(blocks[0], 1, BLOCK);
+	memset(blocks[1], 1, BLOCK);
+	cr_assert_eq(pause_of(*chunk_of(1)), 8);
 }
 
 Test(huge, few_where_they_do_not_come_quickly)
