@@ -51,6 +51,12 @@ static void push(struct shelf *shelf, uintptr_t cursor)
 	near__stack_push(&shelf->stack, &near__magazines, index);
 }
 
+static void lower(uint32_t *least, uint32_t left)
+{
+	if (left < load_relaxed(least))
+		store_relaxed(least, left);
+}
+
 static uint32_t pop(struct shelf *shelf)
 {
 	uint32_t index = stack_top(&shelf->stack) ? near__stack_pop(&shelf->stack, &near__magazines) : 0, left;
@@ -58,10 +64,8 @@ static uint32_t pop(struct shelf *shelf)
 	if (!index)
 		return 0;
 	left = fetch_sub_relaxed(&shelf->held, 1u) - 1;
-	if (left < load_relaxed(&shelf->least))
-		store_relaxed(&shelf->least, left);
-	if (left < load_relaxed(&shelf->low))
-		store_relaxed(&shelf->low, left);
+	lower(&shelf->least, left);
+	lower(&shelf->low, left);
 	return index;
 }
 

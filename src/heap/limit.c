@@ -41,6 +41,7 @@ size_t near__limit_footprint(void)
 
 bool near__limit_leaves(size_t bytes)
 {
+	/* 0 is none, and one less than that is more than any footprint. */
 	size_t hard = near__conf.limit_hard, soft = load_relaxed(&near__conf.limit_soft);
 
 	return !near__limit_any() || near__limit_footprint() + bytes <= size_min(hard - 1, soft - 1);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Copyright (c) 2026 the nearmalloc authors */
 /* heap/chunk, heap/region: runs against a shadow bitmap, alignment, zeroes, resizing, purging. */
-#include "heap/huge.h"
 #include "heap/retain.h"
 #include "heap_check.h"
 #include "os/os.h"
@@ -306,7 +305,6 @@ static void use_two_regions(void)
 {
 	bool zeroed;
 
-	near__huge_least = SIZE_MAX; /* those are not told apart by what was touched */
 	for (unsigned i = 0; i < CHUNKS_OF_TWO_REGIONS; i++) {
 		take_run(i, CHUNK_PAGES, 1, &zeroed);
 		cr_assert(zeroed);

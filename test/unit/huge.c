@@ -3,8 +3,8 @@
 /* heap/huge: which chunks get huge pages, and when they lose them. */
 #include <stdio.h>
 
-#include "blocks.h"
 #include "base/conf.h"
+#include "blocks.h"
 #include "heap/huge.h"
 #include "heap/limit.h"
 #include "heap/purge.h"
@@ -69,6 +69,33 @@ static void fill(unsigned i, unsigned touched, unsigned of)
 		}
 	}
 	cr_assert_eq(span_of(blocks[2 * i])->chunk, span_of(blocks[2 * i + 1])->chunk);
+}
+
+/* The second of two full chunks has one. */
+static struct chunk *one_huge(void)
+{
+	start(0);
+	fill(0, 1, 1);
+	fill(1, 1, 1);
+	cr_assert(is_huge(1));
+	return chunk_of(1);
+}
+
+/* All of it is given back. */
+static void purge_whole(void)
+{
+	cr_assert(release(blocks[2]) && release(blocks[3]));
+	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
+}
+
+/* Whether it is known to be zero. */
+static bool take_half(unsigned block)
+{
+	bool zeroed = false;
+
+	blocks[block] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+	cr_assert_not_null(blocks[block]);
+	return zeroed;
 }
 
 /* ---- which ------------------------------------------------------------------------------------------- */
@@ -165,9 +192,7 @@ Test(huge, a_sparse_heap_is_not_asked_each_time)
 
 Test(huge, few_where_they_do_not_come_quickly)
 {
-	start(0);
-	fill(0, 1, 1);
-	fill(1, 1, 1);
+	one_huge();
 	cr_assert_eq(pause_after(QUICK), 0);
 	cr_assert_eq(pause_after(SLOW), 32);
 	cr_assert_eq(pause_after(SLOW), 64);
@@ -201,10 +226,7 @@ Test(huge, none_if_pages_are_claimed_one_by_one)
 
 Test(huge, none_if_a_limit_is_near_or_nothing_may_stay)
 {
-	start(0);
-	fill(0, 1, 1);
-	fill(1, 1, 1);
-	cr_assert(is_huge(1));
+	one_huge();
 	near__conf.limit_hard = near__limit_footprint() + CHUNK_BYTES;
 	fill(2, 1, 1);
 	cr_assert_not(is_huge(2));
@@ -220,32 +242,23 @@ Test(huge, none_if_a_limit_is_near_or_nothing_may_stay)
 /* It was purged whole, and comes back while new ones are slow. */
 Test(huge, an_old_one_comes_back_small_if_they_are_slow)
 {
-	struct chunk *chunk;
-	bool zeroed = false;
+	const struct chunk *chunk = one_huge();
 
-	start(0);
-	fill(0, 1, 1);
-	fill(1, 1, 1);
-	chunk = chunk_of(1);
-	cr_assert(release(blocks[2]) && release(blocks[3]));
-	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
+	purge_whole();
 	near__huge_note(SLOW);
-	blocks[2] = near__large_alloc(BLOCK, 16, 0, &zeroed);
-	cr_assert(chunk_of(1) == chunk && zeroed);
+	cr_assert(take_half(2));
+	cr_assert_eq(chunk_of(1), chunk);
 	cr_assert_not(is_huge(1));
 	cr_assert(is_advised(1, " nh"));
+	cr_assert_eq(near__heap[0]->chunks.dirty_free, 0, "only what is taken of it is there");
 	expect_right();
 }
 
 /* The kernel puts it there when it has zeroed it; what is purged before that would not go. */
 Test(huge, nothing_goes_while_it_is_touched)
 {
-	struct chunk *chunk;
+	struct chunk *chunk = one_huge();
 
-	start(0);
-	fill(0, 1, 1);
-	fill(1, 1, 1);
-	chunk = chunk_of(1);
 	cr_assert(release(blocks[3]));
 	chunk->touching = true;
 	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, true), 0);
@@ -261,21 +274,15 @@ Test(huge, nothing_goes_while_it_is_touched)
 /* The first touch makes all of it resident: so what is free there is counted as dirty. */
 Test(huge, they_are_there_at_once)
 {
-	struct chunk_heap *heap = &near__heap[0]->chunks;
+	const struct chunk_heap *heap = &near__heap[0]->chunks;
 
-	start(0);
-	fill(0, 1, 1);
+	one_huge();
 	cr_assert_eq(heap->dirty_free, 0);
-	fill(1, 1, 1);
-	cr_assert(is_huge(1) && heap->dirty_free == 0);
 	for (unsigned round = 0; round < 2; round++) {
-		bool zeroed = false;
-
-		cr_assert(release(blocks[2]) && release(blocks[3]));
-		cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
-		blocks[2] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+		purge_whole();
+		cr_assert_not(take_half(2));
 		cr_assert_eq(heap->dirty_free, BLOCK);
-		blocks[3] = near__large_alloc(BLOCK, 16, 0, &zeroed);
+		cr_assert_not(take_half(3));
 		cr_assert_eq(heap->dirty_free, 0);
 	}
 	expect_right();
@@ -283,10 +290,7 @@ Test(huge, they_are_there_at_once)
 
 Test(huge, parts_of_them_stay_until_they_must_go)
 {
-	start(0);
-	fill(0, 1, 1);
-	fill(1, 1, 1);
-	cr_assert(is_huge(1));
+	one_huge();
 	cr_assert(release(blocks[3]));
 	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), 0);
 	cr_assert(is_huge(1));
@@ -299,14 +303,9 @@ Test(huge, parts_of_them_stay_until_they_must_go)
 
 Test(huge, whole_ones_go_and_stay_huge)
 {
-	struct chunk *chunk;
+	const struct chunk *chunk = one_huge();
 
-	start(0);
-	fill(0, 1, 1);
-	fill(1, 1, 1);
-	chunk = chunk_of(1);
-	cr_assert(release(blocks[2]) && release(blocks[3]));
-	cr_assert_eq(near__chunk_purge(0, 0, SIZE_MAX, false), CHUNK_BYTES);
+	purge_whole();
 	cr_assert(chunk_is_huge(chunk));
 	fill(1, 1, 1);
 	cr_assert_eq(chunk_of(1), chunk);
